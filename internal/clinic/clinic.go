@@ -1,0 +1,221 @@
+// Package clinic is the file that describes one clinic for `doctorsflow apply`:
+// its settings, gateway accounts, templates, workflows, webhooks and patients.
+// It knows nothing of how any of it is stored.
+package clinic
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/goccy/go-yaml"
+
+	"github.com/doctorsflow/doctorsflow/internal/event"
+	"github.com/doctorsflow/doctorsflow/internal/workflow"
+)
+
+// File is the whole description. What a file does not mention is left as it
+// is; nothing is ever deleted by applying one.
+type File struct {
+	Tenant    Tenant     `yaml:"tenant"`
+	Accounts  []Account  `yaml:"accounts"`
+	Templates []Template `yaml:"templates"`
+	Workflows []Workflow `yaml:"workflows"`
+	Webhooks  []Webhook  `yaml:"webhooks"`
+	Patients  []Patient  `yaml:"patients"`
+}
+
+// Tenant is the clinic itself, found by its slug.
+type Tenant struct {
+	Slug       string          `yaml:"slug"`
+	Name       string          `yaml:"name"`
+	Phone      string          `yaml:"phone"`
+	TimeZone   string          `yaml:"time_zone"` // IANA; default Asia/Seoul
+	SendAt     *workflow.Clock `yaml:"send_at"`   // default 10:00
+	QuietHours *QuietHours     `yaml:"quiet_hours"`
+}
+
+// QuietHours is the daily span, local time, in which nothing is sent.
+type QuietHours struct {
+	From  workflow.Clock `yaml:"from"`
+	Until workflow.Clock `yaml:"until"`
+}
+
+// Account is a gateway account, one per channel.
+type Account struct {
+	Channel       event.Channel `yaml:"channel"`
+	Vendor        string        `yaml:"vendor"` // nhn, or simulator for the built-in gateway
+	BaseURL       string        `yaml:"base_url"`
+	AppKey        string        `yaml:"app_key"`
+	Secret        string        `yaml:"secret"`
+	Sender        string        `yaml:"sender"`
+	RatePerSecond int           `yaml:"rate_per_second"` // default 300
+}
+
+// Template is a message text, found by its name.
+type Template struct {
+	Name              string         `yaml:"name"`
+	Class             workflow.Class `yaml:"class"` // default care_followup
+	KakaoTemplateCode string         `yaml:"kakao_template_code"`
+	KakaoText         string         `yaml:"kakao_text"`
+	SMSTitle          string         `yaml:"sms_title"`
+	SMSText           string         `yaml:"sms_text"`
+}
+
+// Workflow is a linear workflow, found by its name.
+type Workflow struct {
+	Name              string            `yaml:"name"`
+	TriggerType       string            `yaml:"trigger_type"` // post_surgery, webhook, schedule
+	TargetSurgeryType string            `yaml:"target_surgery_type"`
+	IsActive          *bool             `yaml:"is_active"` // default true
+	DayLength         workflow.Duration `yaml:"day_length"`
+	SendAt            *workflow.Clock   `yaml:"send_at"`
+	IgnoreQuietHours  bool              `yaml:"ignore_quiet_hours"`
+	Steps             []Step            `yaml:"steps"`
+}
+
+// Step is one step of a workflow; its template is named.
+type Step struct {
+	Node         string             `yaml:"node"` // default: its place, from 1
+	Type         string             `yaml:"type"` // default message
+	Day          *int               `yaml:"day"`
+	Hours        *int               `yaml:"hours"`
+	Minutes      *int               `yaml:"minutes"`
+	Seconds      *int               `yaml:"seconds"`
+	SendAt       *workflow.Clock    `yaml:"send_at"`
+	ExpiresAfter workflow.Duration  `yaml:"expires_after"`
+	Late         workflow.Late      `yaml:"late"`
+	OnUnknown    workflow.OnUnknown `yaml:"on_unknown"`
+	Template     string             `yaml:"template"`
+	Variables    map[string]string  `yaml:"variables"`
+}
+
+// Webhook is an endpoint, found by its name.
+type Webhook struct {
+	Name            string              `yaml:"name"`
+	Workflow        string              `yaml:"workflow"` // what any event type starts, unless routes say otherwise
+	Routes          map[string][]string `yaml:"routes"`   // event type: workflow names
+	Enabled         *bool               `yaml:"enabled"`  // default true
+	LegacySignature bool                `yaml:"legacy_signature"`
+	EventIDPointer  string              `yaml:"event_id_pointer"`
+	PatientPointer  *string             `yaml:"patient_pointer"` // default /patient
+	TypePointer     *string             `yaml:"type_pointer"`    // default /type
+	CreatePatients  *bool               `yaml:"create_patients"` // default true
+	RatePerMinute   int                 `yaml:"rate_per_minute"` // default 6000
+}
+
+// Patient is a patient, found by the clinic's own number.
+type Patient struct {
+	ExternalID string `yaml:"external_id"`
+	Name       string `yaml:"name"`
+	Phone      string `yaml:"phone"`
+	Email      string `yaml:"email"`
+	BirthDate  string `yaml:"birth_date"` // 2006-01-02
+	Gender     string `yaml:"gender"`
+	// OptedOut suppresses every message to the number. Leaving it out lifts
+	// nothing: what a patient said is not taken back by a file.
+	OptedOut bool `yaml:"opted_out"`
+}
+
+// Parse reads a file strictly: an unknown key is an error that shows where.
+func Parse(b []byte) (*File, error) {
+	if len(b) > 4<<20 {
+		return nil, fmt.Errorf("clinic: the file is larger than 4 MiB; bring patients in by the import instead")
+	}
+	f := new(File)
+	if err := yaml.UnmarshalWithOptions(b, f, yaml.Strict()); err != nil {
+		return nil, fmt.Errorf("clinic: %s", yaml.FormatError(err, false, true))
+	}
+	f.defaults()
+	return f, nil
+}
+
+func (f *File) defaults() {
+	t := &f.Tenant
+	if t.TimeZone == "" {
+		t.TimeZone = "Asia/Seoul"
+	}
+	if t.SendAt == nil {
+		t.SendAt = &workflow.Clock{Hour: 10}
+	}
+	for i := range f.Accounts {
+		if f.Accounts[i].RatePerSecond == 0 {
+			f.Accounts[i].RatePerSecond = 300
+		}
+		if f.Accounts[i].Vendor == "" {
+			f.Accounts[i].Vendor = "nhn"
+		}
+	}
+	for i := range f.Templates {
+		if f.Templates[i].Class == "" {
+			f.Templates[i].Class = workflow.CareFollowup
+		}
+	}
+	for i := range f.Workflows {
+		w := &f.Workflows[i]
+		if w.TriggerType == "" {
+			w.TriggerType = "webhook"
+		}
+		if w.IsActive == nil {
+			w.IsActive = new(true)
+		}
+		for j := range w.Steps {
+			s := &w.Steps[j]
+			if s.Node == "" {
+				s.Node = fmt.Sprint(j + 1)
+			}
+			if s.Type == "" {
+				s.Type = "message"
+			}
+		}
+	}
+	for i := range f.Webhooks {
+		w := &f.Webhooks[i]
+		if w.Enabled == nil {
+			w.Enabled = new(true)
+		}
+		if w.CreatePatients == nil {
+			w.CreatePatients = new(true)
+		}
+		if w.PatientPointer == nil {
+			w.PatientPointer = new("/patient")
+		}
+		if w.TypePointer == nil {
+			w.TypePointer = new("/type")
+		}
+		if w.RatePerMinute == 0 {
+			w.RatePerMinute = 6000
+		}
+	}
+}
+
+// Definition pins the templates' texts into a workflow.
+func (w Workflow) Definition(templates map[string]Template) (*workflow.Definition, error) {
+	d := &workflow.Definition{DayLength: w.DayLength, SendAt: w.SendAt, IgnoreQuietHours: w.IgnoreQuietHours}
+	for _, s := range w.Steps {
+		t, ok := templates[s.Template]
+		if !ok {
+			return nil, fmt.Errorf("clinic: workflow %q, step %s: there is no template named %q", w.Name, s.Node, s.Template)
+		}
+		d.Steps = append(d.Steps, workflow.Step{
+			Node: s.Node, Type: s.Type, Day: s.Day, Hours: s.Hours, Minutes: s.Minutes, Seconds: s.Seconds,
+			SendAt: s.SendAt, ExpiresAfter: s.ExpiresAfter, Late: s.Late, OnUnknown: s.OnUnknown,
+			Message: workflow.Message{
+				Template: t.Name, Class: t.Class, KakaoCode: t.KakaoTemplateCode, KakaoText: t.KakaoText,
+				SMSTitle: t.SMSTitle, SMSText: t.SMSText, Variables: s.Variables,
+			},
+		})
+	}
+	return d, nil
+}
+
+// validZone refuses what Go accepts and a clinic cannot mean: "" and Local.
+func validZone(name string) bool {
+	if name == "" || name == "Local" {
+		return false
+	}
+	_, err := time.LoadLocation(name)
+	return err == nil
+}
+
+func oneOf[T comparable](v T, list ...T) bool { return slices.Contains(list, v) }
