@@ -1,0 +1,307 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/doctorsflow/doctorsflow/internal/event"
+	"github.com/doctorsflow/doctorsflow/internal/phone"
+	"github.com/doctorsflow/doctorsflow/internal/seal"
+	"github.com/doctorsflow/doctorsflow/internal/tenant"
+	"github.com/doctorsflow/doctorsflow/internal/workflow"
+)
+
+// Candidate is a due step with everything that decides whether it is sent,
+// read while its run's and its patient's rows are locked.
+type Candidate struct {
+	event.Step
+	Root        uuid.UUID
+	Run         uuid.UUID
+	Workflow    uuid.UUID
+	Patient     uuid.UUID
+	Node        string
+	DueAt       time.Time
+	Expires     time.Time
+	Late        workflow.Late
+	FirstIntent time.Time // zero: no request of this cycle was written
+
+	// The world as it is now.
+	Now         time.Time
+	Paused      bool
+	RunDone     bool
+	RunEpoch    int32
+	Suppressed  []string // classes that the patient opted out of on this channel; "*" is every one
+	Consented   bool     // to marketing on this channel; other classes need none
+	Clinic      Clinic
+	Account     uuid.UUID // zero: the tenant has none for this channel
+	Erased      bool
+	Definition  *workflow.Definition
+	PatientName string
+	To          phone.Number
+	// Payload is the trigger's, opened only where the definition maps
+	// variables into it.
+	Payload []byte
+
+	key seal.Key
+}
+
+// Clinic is what of a tenant's settings a message depends on.
+type Clinic struct {
+	Name       string
+	Phone      string
+	Zone       *time.Location
+	Quiet      bool
+	QuietFrom  workflow.Clock
+	QuietUntil workflow.Clock
+}
+
+// Decision is what the dispatcher makes of a [Candidate]: claim it with this
+// text, or let it wait until a time. Neither leaves it alone; what became of
+// it is then told by a delivery event.
+type Decision struct {
+	Claim   bool
+	Content string
+	// Wait, if set, puts the step back to sleep.
+	Wait time.Time
+}
+
+// Claim is the proof that this caller, and nobody else, may write one request.
+type Claim struct {
+	Tenant  tenant.ID
+	Step    uuid.UUID
+	Attempt int32
+}
+
+// lockPlans takes the rows that a change of plan or an opt-out takes too: a
+// claim and a change cannot pass each other. The next statement sees what they
+// guard as it is once they are held.
+const lockPlans = `
+SELECT 1
+FROM   unnest($1::uuid[], $2::uuid[]) AS n (tenant_id, id)
+JOIN   steps s ON s.tenant_id = n.tenant_id AND s.id = n.id
+JOIN   workflow_executions e ON e.tenant_id = s.tenant_id AND e.id = s.execution_id
+JOIN   patients p ON p.tenant_id = e.tenant_id AND p.id = e.patient_id
+ORDER  BY e.id
+FOR    SHARE OF e, p`
+
+const selectCandidates = `
+SELECT s.tenant_id, s.id, s.lane, s.attempt, s.plan_epoch, s.root_id, s.execution_id, s.node, s.channel,
+       s.due_at, s.expires_at, s.late, s.first_intent_at,
+       app_now(), t.paused_at IS NOT NULL OR f.paused_at IS NOT NULL,
+       e.status IN ('completed', 'failed'), e.plan_epoch, e.workflow_id, e.version, e.patient_id, e.trigger_id,
+       ARRAY(SELECT coalesce(x.class, '*') FROM suppressions x WHERE x.tenant_id = s.tenant_id AND x.phone_index = p.phone_index
+             AND x.lifted_at IS NULL AND (x.channel IS NULL OR x.channel = s.channel)),
+       coalesce((SELECT c.granted FROM consents c WHERE c.tenant_id = s.tenant_id AND c.patient_id = p.id
+                 AND c.purpose = 'marketing' AND c.channel = s.channel ORDER BY c.at DESC LIMIT 1), false),
+       t.name, coalesce(t.phone, ''), t.time_zone, t.quiet_from, t.quiet_until, t.data_key,
+       a.id, p.data_key, p.name, p.phone
+FROM   unnest($1::uuid[], $2::uuid[], $3::int[], $4::int[]) AS n (tenant_id, id, attempt, plan_epoch)
+JOIN   steps s ON s.tenant_id = n.tenant_id AND s.id = n.id
+JOIN   workflow_executions e ON e.tenant_id = s.tenant_id AND e.id = s.execution_id
+JOIN   patients p ON p.tenant_id = e.tenant_id AND p.id = e.patient_id
+JOIN   tenants t ON t.id = s.tenant_id
+CROSS  JOIN platform f
+LEFT   JOIN provider_accounts a ON a.tenant_id = s.tenant_id AND a.channel = s.channel AND a.enabled
+WHERE  s.state = 'planned' AND s.attempt = n.attempt AND s.plan_epoch = n.plan_epoch`
+
+const selectPayload = `SELECT payload, payload_key FROM triggers WHERE tenant_id = $1 AND id = $2`
+
+const claimSteps = `
+WITH claimed AS (
+  UPDATE steps s
+  SET    state = 'claimed', attempt = s.attempt + 1, claimed_at = app_now(),
+         first_intent_at = coalesce(s.first_intent_at, app_now()), updated_at = app_now()
+  FROM   unnest($1::uuid[], $2::uuid[], $3::int[], $4::uuid[], $5::uuid[], $6::bytea[], $7::text[])
+         AS n (tenant_id, id, attempt, account_id, patient_id, content, metadata)
+  WHERE  s.tenant_id = n.tenant_id AND s.id = n.id AND s.state = 'planned' AND s.attempt = n.attempt
+  RETURNING s.tenant_id, s.id, s.attempt, s.channel, s.plan_epoch, s.claimed_at, n.account_id, n.patient_id, n.content, n.metadata
+), written AS (
+  INSERT INTO attempts (tenant_id, step_id, attempt, channel, account_id, plan_epoch, claimed_at)
+  SELECT tenant_id, id, attempt, channel, account_id, plan_epoch, claimed_at FROM claimed
+), logged AS (
+  INSERT INTO message_logs (tenant_id, id, patient_id, channel, content, metadata, created_at)
+  SELECT tenant_id, id, patient_id, channel, content, metadata::jsonb, claimed_at FROM claimed
+  ON CONFLICT (tenant_id, id) DO UPDATE SET content = EXCLUDED.content, status = 'pending', error_message = NULL
+)
+SELECT tenant_id, id, attempt FROM claimed`
+
+const sleepSteps = `
+UPDATE steps s SET wake_at = n.wake_at, published = false
+FROM   unnest($1::uuid[], $2::uuid[], $3::timestamptz[]) AS n (tenant_id, id, wake_at)
+WHERE  s.tenant_id = n.tenant_id AND s.id = n.id AND s.state = 'planned'`
+
+// ClaimSteps reads the candidates among due, asks decide about each, and in
+// the same transaction claims those it chose: state, attempt and log row
+// before any byte goes out. Steps that moved on meanwhile are not candidates.
+// decide must be pure.
+func (db *DB) ClaimSteps(ctx context.Context, due []event.Step, decide func(*Candidate) Decision) (claims []Claim, err error) {
+	err = db.asWorker(ctx, func(tx pgx.Tx) error {
+		claims = nil
+		candidates, err := db.candidates(ctx, tx, due)
+		if err != nil {
+			return err
+		}
+		var claim claimRows
+		var sleep sleepRows
+		for _, c := range candidates {
+			switch d := decide(c); {
+			case d.Claim:
+				if err := claim.add(c, d.Content); err != nil {
+					return err
+				}
+			case !d.Wait.IsZero():
+				sleep.tenants, sleep.ids, sleep.until = append(sleep.tenants, c.Tenant), append(sleep.ids, c.ID), append(sleep.until, d.Wait)
+			}
+		}
+		var batch pgx.Batch
+		if len(sleep.ids) > 0 {
+			batch.Queue(sleepSteps, sleep.tenants, sleep.ids, sleep.until)
+		}
+		if len(claim.ids) > 0 {
+			batch.Queue(claimSteps, claim.args()...).Query(func(rows pgx.Rows) (err error) {
+				claims, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (c Claim, err error) {
+					return c, row.Scan(&c.Tenant, &c.Step, &c.Attempt)
+				})
+				return err
+			})
+		}
+		return tx.SendBatch(ctx, &batch).Close()
+	})
+	if err != nil {
+		return nil, fmt.Errorf("store: claim steps: %w", err)
+	}
+	return claims, nil
+}
+
+func (db *DB) candidates(ctx context.Context, tx pgx.Tx, due []event.Step) (out []*Candidate, err error) {
+	tenants, ids := make([]tenant.ID, len(due)), make([]uuid.UUID, len(due))
+	attempts, epochs := make([]int32, len(due)), make([]int32, len(due))
+	for i, s := range due {
+		tenants[i], ids[i], attempts[i], epochs[i] = s.Tenant, s.ID, s.Attempt, s.PlanEpoch
+	}
+	type row struct {
+		*Candidate
+		version                            int32
+		trigger                            uuid.UUID
+		tenantKey, patientKey, name, phone []byte
+	}
+	var rows []row
+	var batch pgx.Batch
+	batch.Queue(lockPlans, tenants, ids)
+	batch.Queue(selectCandidates, tenants, ids, attempts, epochs).Query(func(res pgx.Rows) (err error) {
+		rows, err = pgx.CollectRows(res, func(r pgx.CollectableRow) (row, error) {
+			c := new(Candidate)
+			w := row{Candidate: c}
+			var zone string
+			var from, until pgtype.Time
+			var account *uuid.UUID
+			var intent *time.Time
+			err := r.Scan(&c.Tenant, &c.ID, &c.Lane, &c.Attempt, &c.PlanEpoch, &c.Root, &c.Run, &c.Node, &c.Channel,
+				&c.DueAt, &c.Expires, &c.Late, &intent,
+				&c.Now, &c.Paused, &c.RunDone, &c.RunEpoch, &c.Workflow, &w.version, &c.Patient, &w.trigger,
+				&c.Suppressed, &c.Consented,
+				&c.Clinic.Name, &c.Clinic.Phone, &zone, &from, &until, &w.tenantKey,
+				&account, &w.patientKey, &w.name, &w.phone)
+			c.Clinic.Zone, c.Clinic.Quiet = location(zone), from.Valid
+			c.Clinic.QuietFrom, c.Clinic.QuietUntil = clock(from), clock(until)
+			if account != nil {
+				c.Account = *account
+			}
+			if intent != nil {
+				c.FirstIntent = *intent
+			}
+			return w, err
+		})
+		return err
+	})
+	if err := tx.SendBatch(ctx, &batch).Close(); err != nil {
+		return nil, err
+	}
+	for _, w := range rows {
+		if w.Definition, err = db.definition(ctx, tx, w.Tenant, w.Workflow, w.version); err != nil {
+			return nil, err
+		}
+		if err := db.openPatient(w.Candidate, w.tenantKey, w.patientKey, w.name, w.phone); err != nil {
+			w.Erased = true
+		} else if s, ok := w.Definition.Step(w.Node); ok && len(s.Message.Variables) > 0 {
+			if w.Payload, err = openPayload(ctx, tx, w.Candidate, w.trigger); err != nil {
+				return nil, err
+			}
+		}
+		out = append(out, w.Candidate)
+	}
+	return out, nil
+}
+
+func (db *DB) openPatient(c *Candidate, tenantKey, patientKey, name, number []byte) error {
+	tk, err := db.unwrap(c.Tenant, tenantKey)
+	if err != nil {
+		return err
+	}
+	if c.key, err = tk.Unwrap(patientKey, patientKeyAAD(c.Tenant, c.Patient)); err != nil {
+		return err
+	}
+	if c.PatientName, err = openText(c.key, name, column(c.Tenant, "patients", "name", c.Patient)); err != nil {
+		return err
+	}
+	e164, err := openText(c.key, number, column(c.Tenant, "patients", "phone", c.Patient))
+	if err != nil || e164 == "" {
+		return err
+	}
+	c.To, err = phone.FromE164(e164)
+	return err
+}
+
+// openPayload returns nil where the payload can no longer be opened: its
+// variables are then missing, and the step fails for that.
+func openPayload(ctx context.Context, tx pgx.Tx, c *Candidate, trigger uuid.UUID) ([]byte, error) {
+	var sealed, wrapped []byte
+	if err := tx.QueryRow(ctx, selectPayload, c.Tenant, trigger).Scan(&sealed, &wrapped); err != nil {
+		return nil, err
+	}
+	key, err := seal.Unwrap(c.key, wrapped, payloadKeyAAD(c.Tenant, "triggers", trigger))
+	if err != nil {
+		return nil, nil
+	}
+	payload, err := key.Open(sealed, column(c.Tenant, "triggers", "payload", trigger))
+	if err != nil {
+		return nil, nil
+	}
+	return payload, nil
+}
+
+type claimRows struct {
+	tenants                 []tenant.ID
+	ids, accounts, patients []uuid.UUID
+	attempts                []int32
+	contents                [][]byte
+	metadata                []string
+}
+
+func (r *claimRows) add(c *Candidate, content string) error {
+	meta, err := json.Marshal(map[string]uuid.UUID{"workflow_id": c.Workflow, "execution_id": c.Run, "step_id": c.ID, "root_id": c.Root})
+	if err != nil {
+		return err
+	}
+	r.tenants, r.ids = append(r.tenants, c.Tenant), append(r.ids, c.ID)
+	r.accounts, r.patients, r.attempts = append(r.accounts, c.Account), append(r.patients, c.Patient), append(r.attempts, c.Attempt)
+	r.contents = append(r.contents, sealText(c.key, content, column(c.Tenant, "message_logs", "content", c.ID)))
+	r.metadata = append(r.metadata, string(meta))
+	return nil
+}
+
+func (r *claimRows) args() []any {
+	return []any{r.tenants, r.ids, r.attempts, r.accounts, r.patients, r.contents, r.metadata}
+}
+
+type sleepRows struct {
+	tenants []tenant.ID
+	ids     []uuid.UUID
+	until   []time.Time
+}

@@ -1,0 +1,351 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/doctorsflow/doctorsflow/internal/event"
+	"github.com/doctorsflow/doctorsflow/internal/phone"
+	"github.com/doctorsflow/doctorsflow/internal/seal"
+	"github.com/doctorsflow/doctorsflow/internal/tenant"
+	"github.com/doctorsflow/doctorsflow/internal/workflow"
+)
+
+// PendingTrigger is a trigger that waits for its plan, with its payload open.
+type PendingTrigger struct {
+	Tenant     tenant.ID
+	ID         uuid.UUID
+	Kind       event.Kind
+	EventType  string
+	ReceivedAt time.Time
+	// Payload is nil when its key is gone.
+	Payload []byte
+	Zone    *time.Location
+	SendAt  workflow.Clock
+	// Of the webhook it came by, if it did.
+	WorkflowID     uuid.UUID
+	PatientPointer string
+	CreatePatients bool
+	Routes         map[string][]uuid.UUID
+}
+
+// PatientRef is how a trigger names its patient: by our id, by the clinic's
+// own number, or by phone and name.
+type PatientRef struct {
+	ID         uuid.UUID
+	ExternalID string
+	Phone      phone.Number
+	Name       string
+}
+
+// Reading is what the planner understood of a trigger: whom it is about and
+// which workflows it starts, or why it starts none.
+type Reading struct {
+	Ignored   event.Reason
+	Patient   PatientRef
+	Workflows []uuid.UUID
+}
+
+// StepPlan is one step to be written.
+type StepPlan struct {
+	Node     string
+	Channel  event.Channel
+	Lane     event.Lane
+	Fallback bool
+	DueAt    time.Time
+	Expires  time.Time
+	Late     workflow.Late
+}
+
+// Planning is the pure part of planning, handed into the transaction.
+type Planning struct {
+	Read   func(PendingTrigger) Reading
+	Expand func(PendingTrigger, *workflow.Definition) []StepPlan
+}
+
+const selectPendingTriggers = `
+SELECT t.tenant_id, t.id, t.kind, t.event_type, t.received_at, t.payload, t.payload_key,
+       w.workflow_id, coalesce(w.patient_pointer, ''), coalesce(w.create_patients, false), coalesce(w.routes, '{}'),
+       c.time_zone, c.send_at, c.data_key, app_now()
+FROM   unnest($1::uuid[], $2::uuid[]) AS n (tenant_id, id)
+JOIN   triggers t ON t.tenant_id = n.tenant_id AND t.id = n.id
+JOIN   tenants c ON c.id = t.tenant_id
+LEFT   JOIN webhooks w ON w.tenant_id = t.tenant_id AND w.id = t.webhook_id
+WHERE  t.state = 'pending'
+ORDER  BY t.tenant_id, t.id
+FOR    UPDATE OF t SKIP LOCKED`
+
+const selectWorkflows = `
+SELECT w.tenant_id, w.id, w.is_active, w.version
+FROM   unnest($1::uuid[], $2::uuid[]) AS n (tenant_id, id)
+JOIN   workflows w ON w.tenant_id = n.tenant_id AND w.id = n.id`
+
+const insertExecutions = `
+INSERT INTO workflow_executions (tenant_id, id, workflow_id, version, trigger_id, patient_id, status, reason, expected_steps, completed_at)
+SELECT n.*, CASE WHEN n.status = 'completed' THEN app_now() END
+FROM   unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::int[], $5::uuid[], $6::uuid[], $7::text[], $8::text[], $9::int[])
+       AS n (tenant_id, id, workflow_id, version, trigger_id, patient_id, status, reason, expected_steps)`
+
+const insertSteps = `
+INSERT INTO steps (tenant_id, id, execution_id, node, root_id, channel, lane, queue, fallback, due_at, expires_at, late, wake_at, published)
+SELECT n.tenant_id, n.id, n.execution_id, n.node, n.id, n.channel, n.lane, n.lane, n.fallback, n.due_at, n.expires_at, n.late, n.wake_at, n.published
+FROM   unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::bool[], $8::timestamptz[], $9::timestamptz[], $10::text[], $11::timestamptz[], $12::bool[])
+       AS n (tenant_id, id, execution_id, node, channel, lane, fallback, due_at, expires_at, late, wake_at, published)`
+
+const settleTriggers = `
+UPDATE triggers t
+SET    state = n.state, reason = n.reason, patient_id = n.patient_id, payload_key = coalesce(n.payload_key, t.payload_key),
+       wake_at = NULL, planned_at = app_now()
+FROM   unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::uuid[], $6::bytea[]) AS n (tenant_id, id, state, reason, patient_id, payload_key)
+WHERE  t.tenant_id = n.tenant_id AND t.id = n.id`
+
+// planned is one trigger on its way through a planning transaction.
+type planned struct {
+	PendingTrigger
+	tenantKey  *seal.TenantKeys
+	payloadKey seal.Key
+	reading    Reading
+	patient    *patientKey
+	runs       int
+}
+
+// PlanTriggers plans every trigger of ids that is still pending and not being
+// planned elsewhere: patient, runs and steps in one transaction. It returns
+// the steps that are due already, leased to the caller to be published.
+func (db *DB) PlanTriggers(ctx context.Context, ids []event.Trigger, p Planning) (due []event.Step, err error) {
+	err = db.asWorker(ctx, func(tx pgx.Tx) error {
+		due = nil
+		triggers, now, err := db.pendingTriggers(ctx, tx, ids)
+		if err != nil || len(triggers) == 0 {
+			return err
+		}
+		for _, t := range triggers {
+			if t.Payload == nil {
+				t.reading.Ignored = event.PayloadGone
+				continue
+			}
+			t.reading = p.Read(t.PendingTrigger)
+		}
+		if err := db.resolvePatients(ctx, tx, triggers); err != nil {
+			return err
+		}
+		due, err = db.writePlans(ctx, tx, triggers, p.Expand, now)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("store: plan triggers: %w", err)
+	}
+	return due, nil
+}
+
+func (db *DB) pendingTriggers(ctx context.Context, tx pgx.Tx, ids []event.Trigger) ([]*planned, time.Time, error) {
+	tenants, wanted := make([]tenant.ID, len(ids)), make([]uuid.UUID, len(ids))
+	for i, id := range ids {
+		tenants[i], wanted[i] = id.Tenant, id.ID
+	}
+	var now time.Time
+	rows, err := tx.Query(ctx, selectPendingTriggers, tenants, wanted)
+	if err != nil {
+		return nil, now, err
+	}
+	triggers, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (*planned, error) {
+		t := new(planned)
+		var payload, wrapped, tenantWrapped, routes []byte
+		var workflowID *uuid.UUID
+		var zone string
+		var sendAt pgtype.Time
+		if err := row.Scan(&t.Tenant, &t.ID, &t.Kind, &t.EventType, &t.ReceivedAt, &payload, &wrapped, &workflowID,
+			&t.PatientPointer, &t.CreatePatients, &routes, &zone, &sendAt, &tenantWrapped, &now); err != nil {
+			return nil, err
+		}
+		if workflowID != nil {
+			t.WorkflowID = *workflowID
+		}
+		t.Zone, t.SendAt = location(zone), clock(sendAt)
+		if err := json.Unmarshal(routes, &t.Routes); err != nil {
+			return nil, fmt.Errorf("webhook routes: %w", err)
+		}
+		// An erased tenant or a tampered row is the trigger's fate, not the
+		// batch's.
+		if t.tenantKey, err = db.unwrap(t.Tenant, tenantWrapped); err != nil {
+			return t, nil
+		}
+		if t.payloadKey, err = t.tenantKey.Unwrap(wrapped, payloadKeyAAD(t.Tenant, "triggers", t.ID)); err != nil {
+			return t, nil
+		}
+		t.Payload, err = t.payloadKey.Open(payload, column(t.Tenant, "triggers", "payload", t.ID))
+		if err != nil {
+			t.Payload = nil
+		}
+		return t, nil
+	})
+	return triggers, now, err
+}
+
+type workflowKey struct {
+	tenant tenant.ID
+	id     uuid.UUID
+}
+
+type publishedWorkflow struct {
+	active  bool
+	version int32
+}
+
+func workflowsOf(ctx context.Context, tx pgx.Tx, triggers []*planned) (map[workflowKey]publishedWorkflow, error) {
+	found := map[workflowKey]publishedWorkflow{}
+	var tenants []tenant.ID
+	var ids []uuid.UUID
+	for _, t := range triggers {
+		for _, id := range t.reading.Workflows {
+			k := workflowKey{t.Tenant, id}
+			if _, ok := found[k]; !ok {
+				found[k] = publishedWorkflow{}
+				tenants, ids = append(tenants, t.Tenant), append(ids, id)
+			}
+		}
+	}
+	rows, err := tx.Query(ctx, selectWorkflows, tenants, ids)
+	if err != nil {
+		return nil, err
+	}
+	var k workflowKey
+	var w publishedWorkflow
+	_, err = pgx.ForEachRow(rows, []any{&k.tenant, &k.id, &w.active, &w.version}, func() error {
+		found[k] = w
+		return nil
+	})
+	return found, err
+}
+
+func (db *DB) writePlans(ctx context.Context, tx pgx.Tx, triggers []*planned, expand func(PendingTrigger, *workflow.Definition) []StepPlan, now time.Time) ([]event.Step, error) {
+	workflows, err := workflowsOf(ctx, tx, triggers)
+	if err != nil {
+		return nil, err
+	}
+	var runs runRows
+	var steps stepRows
+	var settled triggerSettlements
+	for _, t := range triggers {
+		reason := t.reading.Ignored
+		for _, id := range t.reading.Workflows {
+			if t.patient == nil || t.reading.Ignored != "" {
+				break
+			}
+			w := workflows[workflowKey{t.Tenant, id}]
+			if !w.active || w.version == 0 {
+				reason = event.NoWorkflow
+				if w.version > 0 {
+					reason = event.WorkflowInactive
+				}
+				continue
+			}
+			d, err := db.definition(ctx, tx, t.Tenant, id, w.version)
+			if err != nil {
+				return nil, err
+			}
+			plan := expand(t.PendingTrigger, d)
+			run := runs.add(t, id, w.version, len(plan))
+			for _, s := range plan {
+				steps.add(t.Tenant, run, s, now, db.timing.Lease)
+			}
+			t.runs++
+		}
+		if t.runs == 0 && reason == "" {
+			reason = event.NoWorkflow
+		}
+		settled.add(t, reason)
+	}
+	var batch pgx.Batch
+	if len(runs.ids) > 0 {
+		batch.Queue(insertExecutions, runs.args()...)
+	}
+	if len(steps.ids) > 0 {
+		batch.Queue(insertSteps, steps.args()...)
+	}
+	batch.Queue(settleTriggers, settled.args()...)
+	return steps.due, tx.SendBatch(ctx, &batch).Close()
+}
+
+type runRows struct {
+	tenants                            []tenant.ID
+	ids, workflows, triggers, patients []uuid.UUID
+	versions, expected                 []int32
+	statuses                           []string
+	reasons                            []*string
+}
+
+func (r *runRows) add(t *planned, workflowID uuid.UUID, version int32, steps int) uuid.UUID {
+	id := uuid.Must(uuid.NewV7())
+	r.tenants, r.ids = append(r.tenants, t.Tenant), append(r.ids, id)
+	r.workflows, r.triggers, r.patients = append(r.workflows, workflowID), append(r.triggers, t.ID), append(r.patients, t.patient.id)
+	r.versions, r.expected = append(r.versions, version), append(r.expected, int32(steps))
+	status, reason := "running", (*string)(nil)
+	if steps == 0 {
+		status, reason = "completed", new(string(event.NothingDue))
+	}
+	r.statuses, r.reasons = append(r.statuses, status), append(r.reasons, reason)
+	return id
+}
+
+func (r *runRows) args() []any {
+	return []any{r.tenants, r.ids, r.workflows, r.versions, r.triggers, r.patients, r.statuses, r.reasons, r.expected}
+}
+
+type stepRows struct {
+	tenants                       []tenant.ID
+	ids, runs                     []uuid.UUID
+	nodes, channels, lanes, lates []string
+	fallbacks, published          []bool
+	dueAts, expires, wakes        []time.Time
+	due                           []event.Step
+}
+
+func (r *stepRows) add(id tenant.ID, run uuid.UUID, s StepPlan, now time.Time, lease time.Duration) {
+	step, wake := uuid.Must(uuid.NewV7()), s.DueAt
+	publish := !s.DueAt.After(now) && s.Expires.After(now)
+	if publish {
+		wake = now.Add(lease)
+		r.due = append(r.due, event.Step{Tenant: id, ID: step, Lane: s.Lane, Channel: s.Channel})
+	}
+	r.tenants, r.ids, r.runs = append(r.tenants, id), append(r.ids, step), append(r.runs, run)
+	r.nodes, r.channels, r.lanes = append(r.nodes, s.Node), append(r.channels, string(s.Channel)), append(r.lanes, string(s.Lane))
+	r.fallbacks, r.lates, r.published = append(r.fallbacks, s.Fallback), append(r.lates, string(s.Late)), append(r.published, publish)
+	r.dueAts, r.expires, r.wakes = append(r.dueAts, s.DueAt), append(r.expires, s.Expires), append(r.wakes, wake)
+}
+
+func (r *stepRows) args() []any {
+	return []any{r.tenants, r.ids, r.runs, r.nodes, r.channels, r.lanes, r.fallbacks, r.dueAts, r.expires, r.lates, r.wakes, r.published}
+}
+
+type triggerSettlements struct {
+	tenants       []tenant.ID
+	ids, patients []uuid.UUID
+	states        []string
+	reasons       []string
+	keys          [][]byte
+}
+
+func (s *triggerSettlements) add(t *planned, reason event.Reason) {
+	state, patient, key := "ignored", uuid.Nil, []byte(nil)
+	if t.runs > 0 {
+		state, reason = "planned", event.Planned
+	}
+	if t.patient != nil {
+		// From here on erasing the patient makes the payload unreadable too.
+		patient = t.patient.id
+		key = seal.Wrap(t.patient.key, t.payloadKey, payloadKeyAAD(t.Tenant, "triggers", t.ID))
+	}
+	s.tenants, s.ids, s.patients = append(s.tenants, t.Tenant), append(s.ids, t.ID), append(s.patients, patient)
+	s.states, s.reasons, s.keys = append(s.states, state), append(s.reasons, string(reason)), append(s.keys, key)
+}
+
+func (s *triggerSettlements) args() []any {
+	return []any{s.tenants, s.ids, s.states, s.reasons, nullIDs(s.patients), s.keys}
+}

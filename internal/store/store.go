@@ -1,0 +1,257 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/doctorsflow/doctorsflow/internal/seal"
+	"github.com/doctorsflow/doctorsflow/internal/tenant"
+)
+
+// The roles that the pools act as.
+const (
+	roleAPI    = "app_api"
+	roleWorker = "app_worker"
+)
+
+// Config says how to reach Postgres. Every URL may be the same login if it is
+// a member of both roles.
+type Config struct {
+	// APIURL is for one tenant at a time; empty where no role needs it.
+	APIURL string
+	// WorkerURL is for the pipeline; empty where no role needs it.
+	WorkerURL string
+	// APIConns and WorkerConns bound the pools; 0 means 8.
+	APIConns, WorkerConns int
+	// Master unwraps the tenants' keys.
+	Master seal.Key
+	// Timing is the send protocol's; zero values take the defaults.
+	Timing Timing
+}
+
+// DB is the ledger. It is safe for concurrent use.
+type DB struct {
+	api, worker *pgxpool.Pool
+	ring        *seal.Ring
+	timing      Timing
+	definitions definitionCache
+}
+
+// Open connects, checks that neither login is more than it should be, and
+// that the schema fits this binary. Errors are sentences for an operator.
+func Open(ctx context.Context, c Config) (*DB, error) {
+	db := &DB{timing: c.Timing.withDefaults()}
+	db.ring = seal.NewRing(c.Master, 0, 0)
+	var err error
+	if c.APIURL != "" {
+		if db.api, err = openPool(ctx, c.APIURL, roleAPI, c.APIConns); err != nil {
+			return nil, err
+		}
+	}
+	if c.WorkerURL != "" {
+		if db.worker, err = openPool(ctx, c.WorkerURL, roleWorker, c.WorkerConns); err != nil {
+			db.Close()
+			return nil, err
+		}
+	}
+	if err := db.checkSchema(ctx); err != nil {
+		db.Close()
+		return nil, err
+	}
+	return db, nil
+}
+
+// Close waits for running statements and closes the pools.
+func (db *DB) Close() {
+	if db.api != nil {
+		db.api.Close()
+	}
+	if db.worker != nil {
+		db.worker.Close()
+	}
+}
+
+// Ping reports whether Postgres answers.
+func (db *DB) Ping(ctx context.Context) error {
+	for _, p := range []*pgxpool.Pool{db.api, db.worker} {
+		if p == nil {
+			continue
+		}
+		if err := p.Ping(ctx); err != nil {
+			return unavailable(err)
+		}
+	}
+	return nil
+}
+
+func openPool(ctx context.Context, url, role string, conns int) (*pgxpool.Pool, error) {
+	cfg, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return nil, fmt.Errorf("store: %s url: %w", role, redactURL(err))
+	}
+	if conns == 0 {
+		conns = 8
+	}
+	cfg.MaxConns = int32(conns)
+	cfg.ConnConfig.ConnectTimeout = 2 * time.Second
+	params := cfg.ConnConfig.RuntimeParams
+	params["application_name"] = "doctorsflow " + role
+	params["timezone"] = "UTC"
+	params["idle_in_transaction_session_timeout"] = "15s"
+	params["statement_timeout"] = "30s"
+	params["lock_timeout"] = "10s"
+	// A generic plan made while a table was empty costs a factor of five when
+	// it has filled; see docs/performance.md.
+	params["plan_cache_mode"] = "force_custom_plan"
+	cfg.AfterConnect = func(ctx context.Context, c *pgx.Conn) error { return assume(ctx, c, role) }
+	p, err := pgxpool.NewWithConfig(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("store: %s pool: %w", role, err)
+	}
+	conn, err := p.Acquire(ctx)
+	if err != nil {
+		p.Close()
+		if refused, ok := errors.AsType[*UnsafeLoginError](err); ok {
+			return nil, refused
+		}
+		return nil, fmt.Errorf("store: connect as %s: %w", role, unavailable(err))
+	}
+	conn.Release()
+	return p, nil
+}
+
+// UnsafeLoginError says why a login may not be used, and how to mend it.
+type UnsafeLoginError struct{ Login, Why, Mend string }
+
+// Error is one sentence for an operator.
+func (e *UnsafeLoginError) Error() string {
+	return fmt.Sprintf("store: refusing to use the Postgres login %q: %s; %s", e.Login, e.Why, e.Mend)
+}
+
+const loginFacts = `
+SELECT session_user::text, r.rolsuper, r.rolbypassrls,
+       pg_has_role(session_user, $1, 'MEMBER'),
+       EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+               WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p') AND c.relowner = r.oid)
+FROM pg_roles r WHERE r.rolname = session_user`
+
+// assume checks the login and acts as role for the life of the connection.
+func assume(ctx context.Context, c *pgx.Conn, role string) error {
+	var login string
+	var super, bypass, member, owner bool
+	if err := c.QueryRow(ctx, loginFacts, role).Scan(&login, &super, &bypass, &member, &owner); err != nil {
+		if e, ok := errors.AsType[*pgconn.PgError](err); ok && e.Code == "42704" {
+			return &UnsafeLoginError{login, "the database has no role " + role, "run `doctorsflow migrate` first"}
+		}
+		return err
+	}
+	switch {
+	case super:
+		return &UnsafeLoginError{login, "it is a superuser, for whom row-level security does not hold", "use a login that is only a member of app_api and app_worker"}
+	case bypass:
+		return &UnsafeLoginError{login, "it has BYPASSRLS", "run ALTER ROLE … NOBYPASSRLS, or use another login"}
+	case owner:
+		return &UnsafeLoginError{login, "it owns the tables", "keep the owner for `doctorsflow migrate` and connect as a member of app_api and app_worker"}
+	case !member:
+		return &UnsafeLoginError{login, "it may not act as " + role, fmt.Sprintf("run GRANT %s TO %s", role, pgx.Identifier{login}.Sanitize())}
+	}
+	if login == role {
+		return nil
+	}
+	_, err := c.Exec(ctx, "SET ROLE "+pgx.Identifier{role}.Sanitize())
+	return err
+}
+
+const schemaVersion = `SELECT to_regclass('goose_db_version') IS NOT NULL`
+
+func (db *DB) checkSchema(ctx context.Context) error {
+	pool := db.any()
+	var migrated bool
+	if err := pool.QueryRow(ctx, schemaVersion).Scan(&migrated); err != nil {
+		return fmt.Errorf("store: schema version: %w", unavailable(err))
+	}
+	if !migrated {
+		return ErrSchemaOlder
+	}
+	var have int64
+	if err := pool.QueryRow(ctx, `SELECT max(version_id) FROM goose_db_version WHERE is_applied`).Scan(&have); err != nil {
+		return fmt.Errorf("store: schema version: %w", unavailable(err))
+	}
+	switch want := SchemaVersion(); {
+	case have > want:
+		return ErrSchemaNewer
+	case have < want:
+		return ErrSchemaOlder
+	}
+	return nil
+}
+
+func (db *DB) any() *pgxpool.Pool {
+	if db.worker != nil {
+		return db.worker
+	}
+	return db.api
+}
+
+const enterTenant = `SELECT set_config('app.tenant', $1, true)`
+
+// inTenant runs f in a transaction that sees only tenant id's rows.
+func (db *DB) inTenant(ctx context.Context, id tenant.ID, f func(pgx.Tx) error) error {
+	return unavailable(pgx.BeginFunc(ctx, db.api, func(tx pgx.Tx) error {
+		// set_config(…, true) lasts for this transaction, so it cannot leak
+		// to the connection's next user.
+		if _, err := tx.Exec(ctx, enterTenant, id.String()); err != nil {
+			return err
+		}
+		return f(tx)
+	}))
+}
+
+// asWorker runs f in a transaction over all tenants. f must have no effect
+// outside its transaction, because it may run again.
+func (db *DB) asWorker(ctx context.Context, f func(pgx.Tx) error) error {
+	return unavailable(db.again(func() error { return pgx.BeginFunc(ctx, db.worker, f) }))
+}
+
+// again runs a transaction once more when Postgres ended it to break a
+// deadlock or a serialization cycle.
+func (db *DB) again(run func() error) error {
+	for try := 1; ; try++ {
+		err := run()
+		e, ok := errors.AsType[*pgconn.PgError](err)
+		if !ok || try == 5 || e.Code != "40P01" && e.Code != "40001" {
+			return err
+		}
+	}
+}
+
+// unavailable marks errors that say nothing about the statement but that the
+// server was away, too busy, or ended the session.
+func unavailable(err error) error {
+	if err == nil || errors.Is(err, ErrUnavailable) {
+		return err
+	}
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
+		switch {
+		case e.Code[:2] == "08", e.Code[:2] == "53", e.Code[:2] == "57", e.Code == "25P03", e.Code == "55P03":
+			return fmt.Errorf("%w: %s", ErrUnavailable, e.Code)
+		}
+		return err
+	}
+	_, connect := errors.AsType[*pgconn.ConnectError](err)
+	_, network := errors.AsType[net.Error](err)
+	if connect || network || errors.Is(err, context.DeadlineExceeded) || pgconn.SafeToRetry(err) || pgconn.Timeout(err) {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return err
+}
+
+// Timing returns the send protocol's numbers in force.
+func (db *DB) Timing() Timing { return db.timing }

@@ -1,0 +1,206 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/doctorsflow/doctorsflow/internal/event"
+	"github.com/doctorsflow/doctorsflow/internal/seal"
+	"github.com/doctorsflow/doctorsflow/internal/tenant"
+)
+
+// Story is everything that is known about a set of triggers and their steps.
+type Story struct {
+	Tenant   tenant.ID
+	Clinic   string
+	Zone     *time.Location
+	Triggers []StoryTrigger
+}
+
+// StoryTrigger is one trigger with the steps it implies.
+type StoryTrigger struct {
+	ID        uuid.UUID
+	Kind      event.Kind
+	EventType string
+	Received  time.Time
+	State     string
+	Reason    event.Reason
+	Patient   uuid.UUID
+	// PatientName is opened for the reader; it is "" where the key is gone.
+	PatientName string
+	Steps       []StoryStep
+}
+
+// StoryStep is one step with its evidence.
+type StoryStep struct {
+	ID        uuid.UUID
+	Root      uuid.UUID
+	Parent    uuid.UUID // zero: not a fallback
+	Workflow  string
+	Node      string
+	Channel   event.Channel
+	State     State
+	Reason    event.Reason
+	DueAt     time.Time
+	SentAt    time.Time
+	Delivered time.Time
+	Attempt   int32
+	RequestID string
+	Code      string
+	Updated   time.Time
+}
+
+const selectStoryTriggers = `
+SELECT t.id, t.kind, t.event_type, t.received_at, t.state, coalesce(t.reason, ''), t.patient_id, p.data_key, p.name
+FROM   triggers t
+LEFT   JOIN patients p ON p.tenant_id = t.tenant_id AND p.id = t.patient_id
+WHERE  t.tenant_id = $1
+AND    ($2::uuid IS NULL OR t.id = $2 OR t.patient_id = $2 OR t.id = (
+         SELECT e.trigger_id FROM steps s JOIN workflow_executions e ON e.tenant_id = s.tenant_id AND e.id = s.execution_id
+         WHERE  s.tenant_id = $1 AND s.id = $2) OR t.id = (
+         SELECT e.trigger_id FROM workflow_executions e WHERE e.tenant_id = $1 AND e.id = $2))
+ORDER  BY t.id DESC
+LIMIT  $3`
+
+const selectStorySteps = `
+SELECT e.trigger_id, s.id, s.root_id, s.parent_id, w.name, s.node, s.channel, s.state, coalesce(s.reason, ''),
+       s.due_at, s.sent_at, s.delivered_at, s.attempt, coalesce(s.request_id, ''), coalesce(s.code, ''), s.updated_at
+FROM   workflow_executions e
+JOIN   steps s ON s.tenant_id = e.tenant_id AND s.execution_id = e.id
+JOIN   workflows w ON w.tenant_id = e.tenant_id AND w.id = e.workflow_id
+WHERE  e.tenant_id = $1 AND e.trigger_id = ANY ($2)
+ORDER  BY e.trigger_id DESC, s.root_id, s.id`
+
+// Stories tells everything about one tenant, newest trigger first, at most
+// 100 triggers.
+func (db *DB) Stories(ctx context.Context, id tenant.ID) (Story, error) {
+	st, err := db.story(ctx, id, nil)
+	if errors.Is(err, ErrNotFound) {
+		return st, nil
+	}
+	return st, err
+}
+
+// Why tells the story of a patient, a trigger, a run or a step of one tenant,
+// newest trigger first, or [ErrNotFound].
+func (db *DB) Why(ctx context.Context, id tenant.ID, subject uuid.UUID) (Story, error) {
+	return db.story(ctx, id, &subject)
+}
+
+func (db *DB) story(ctx context.Context, id tenant.ID, subject *uuid.UUID) (Story, error) {
+	st := Story{Tenant: id}
+	err := db.inTenant(ctx, id, func(tx pgx.Tx) error {
+		key, err := db.tenantKey(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		var zone string
+		if err := tx.QueryRow(ctx, `SELECT name, time_zone FROM tenants WHERE id = $1`, id).Scan(&st.Clinic, &zone); err != nil {
+			return notFound(err)
+		}
+		st.Zone = location(zone)
+		if st.Triggers, err = storyTriggers(ctx, tx, id, key, subject); err != nil {
+			return err
+		}
+		if len(st.Triggers) == 0 {
+			return ErrNotFound
+		}
+		return storySteps(ctx, tx, id, st.Triggers)
+	})
+	if err != nil {
+		return st, fmt.Errorf("store: why: %w", err)
+	}
+	return st, nil
+}
+
+func storyTriggers(ctx context.Context, tx pgx.Tx, id tenant.ID, key *seal.TenantKeys, subject *uuid.UUID) ([]StoryTrigger, error) {
+	rows, err := tx.Query(ctx, selectStoryTriggers, id, subject, 100)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (t StoryTrigger, err error) {
+		var patient *uuid.UUID
+		var wrapped, name []byte
+		if err := row.Scan(&t.ID, &t.Kind, &t.EventType, &t.Received, &t.State, &t.Reason, &patient, &wrapped, &name); err != nil {
+			return t, err
+		}
+		if patient == nil {
+			return t, nil
+		}
+		t.Patient = *patient
+		if own, err := key.Unwrap(wrapped, patientKeyAAD(id, t.Patient)); err == nil {
+			t.PatientName, _ = openText(own, name, column(id, "patients", "name", t.Patient))
+		}
+		return t, nil
+	})
+}
+
+func storySteps(ctx context.Context, tx pgx.Tx, id tenant.ID, triggers []StoryTrigger) error {
+	ids := make([]uuid.UUID, len(triggers))
+	byID := map[uuid.UUID]*StoryTrigger{}
+	for i := range triggers {
+		ids[i], byID[triggers[i].ID] = triggers[i].ID, &triggers[i]
+	}
+	rows, err := tx.Query(ctx, selectStorySteps, id, ids)
+	if err != nil {
+		return err
+	}
+	_, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (s StoryStep, err error) {
+		var trigger uuid.UUID
+		var parent *uuid.UUID
+		var sent, delivered *time.Time
+		if err := row.Scan(&trigger, &s.ID, &s.Root, &parent, &s.Workflow, &s.Node, &s.Channel, &s.State, &s.Reason,
+			&s.DueAt, &sent, &delivered, &s.Attempt, &s.RequestID, &s.Code, &s.Updated); err != nil {
+			return s, err
+		}
+		if parent != nil {
+			s.Parent = *parent
+		}
+		if sent != nil {
+			s.SentAt = *sent
+		}
+		if delivered != nil {
+			s.Delivered = *delivered
+		}
+		t := byID[trigger]
+		t.Steps = append(t.Steps, s)
+		return s, nil
+	})
+	return err
+}
+
+const lookupTenant = `SELECT id FROM lookup_tenant($1)`
+
+// TenantBySlug finds a tenant by its short name, or [ErrNotFound].
+func (db *DB) TenantBySlug(ctx context.Context, slug string) (id tenant.ID, err error) {
+	if err := db.api.QueryRow(ctx, lookupTenant, slug).Scan(&id); err != nil {
+		return id, fmt.Errorf("store: tenant: %w", unavailable(notFound(err)))
+	}
+	return id, nil
+}
+
+// TenantRow is one tenant in a list.
+type TenantRow struct {
+	ID     tenant.ID
+	Slug   string
+	Name   string
+	Paused bool
+}
+
+// Tenants lists every tenant, for the operator's commands.
+func (db *DB) Tenants(ctx context.Context) ([]TenantRow, error) {
+	rows, err := db.worker.Query(ctx, `SELECT id, slug, name, paused_at IS NOT NULL FROM tenants ORDER BY slug`)
+	if err != nil {
+		return nil, fmt.Errorf("store: tenants: %w", unavailable(err))
+	}
+	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[TenantRow])
+	if err != nil {
+		return nil, fmt.Errorf("store: tenants: %w", unavailable(err))
+	}
+	return list, nil
+}
