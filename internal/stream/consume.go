@@ -1,0 +1,187 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/doctorsflow/doctorsflow/internal/event"
+)
+
+// Msg is one delivered event. Its handler settles it exactly once.
+type Msg[E any] struct {
+	Event E
+	// Deliveries counts from 1; more than 1 means that an earlier handler
+	// did not settle it.
+	Deliveries uint64
+	// Stored is when the broker stored it.
+	Stored time.Time
+
+	msg jetstream.Msg
+	log *slog.Logger
+}
+
+// Settle answers the broker: nil acknowledges, [Retry] delivers it again after
+// a while, [Discard] never again; any other error delivers it again with a
+// growing delay.
+func (m *Msg[E]) Settle(err error) {
+	var ack error
+	if err == nil {
+		ack = m.msg.Ack()
+	} else if e, ok := errors.AsType[*discardError](err); ok {
+		m.log.Error("message discarded", "subject", m.msg.Subject(), "err", e)
+		ack = m.msg.TermWithReason(e.reason)
+	} else if e, ok := errors.AsType[*retryError](err); ok {
+		ack = m.msg.NakWithDelay(e.after)
+	} else {
+		m.log.Warn("message will be tried again", "subject", m.msg.Subject(), "deliveries", m.Deliveries, "err", err)
+		ack = m.msg.NakWithDelay(backoff(m.Deliveries))
+	}
+	if ack != nil {
+		m.log.Debug("settle", "subject", m.msg.Subject(), "err", ack)
+	}
+}
+
+// backoff is 250 ms, 500 ms, 1 s, … up to 15 s.
+func backoff(deliveries uint64) time.Duration {
+	return min(15*time.Second, 250*time.Millisecond<<min(deliveries-1, 6))
+}
+
+type retryError struct{ after time.Duration }
+
+func (e *retryError) Error() string { return fmt.Sprintf("again in %s", e.after) }
+
+// Retry asks for the message again after d, without an entry in the log.
+func Retry(d time.Duration) error { return &retryError{d} }
+
+type discardError struct{ reason string }
+
+func (e *discardError) Error() string { return e.reason }
+
+// Discard ends the message for ever, with a reason of at most a line.
+func Discard(reason string) error { return &discardError{reason} }
+
+// Consumer says how a durable consumer is read.
+type Consumer struct {
+	Stream, Name string
+	// Batch is the most messages that one call of the handler gets; it gets
+	// what is there, without waiting for more.
+	Batch int
+	// Workers is how many handlers run at a time; 0 means 1.
+	Workers int
+	// Buffer is how many messages may wait in this process; 0 means
+	// 2 × Batch × Workers.
+	Buffer int
+}
+
+// Consume hands batches to h until ctx is done; it then takes no more, gives
+// back what no handler has, and waits for the handlers that run. Handlers get
+// a context that ctx does not cancel.
+func Consume[E any, P interface {
+	*E
+	event.Event
+}](ctx context.Context, c *Conn, cfg Consumer, h func(context.Context, []*Msg[E])) error {
+	cfg.Workers = max(1, cfg.Workers)
+	if cfg.Buffer == 0 {
+		cfg.Buffer = 2 * cfg.Batch * cfg.Workers
+	}
+	queue := make(chan *Msg[E], cfg.Buffer)
+	var workers sync.WaitGroup
+	for range cfg.Workers {
+		workers.Go(func() {
+			for first := range queue {
+				batch := append(make([]*Msg[E], 0, cfg.Batch), first)
+				for len(batch) < cfg.Batch {
+					select {
+					case m, ok := <-queue:
+						if ok {
+							batch = append(batch, m)
+							continue
+						}
+					default:
+					}
+					break
+				}
+				if ctx.Err() != nil {
+					for _, m := range batch {
+						m.Settle(Retry(0))
+					}
+					continue
+				}
+				h(context.WithoutCancel(ctx), batch)
+			}
+		})
+	}
+	for ctx.Err() == nil {
+		if err := pull[E, P](ctx, c, cfg, queue); err != nil && ctx.Err() == nil {
+			c.log.Warn("consumer starts again", "stream", cfg.Stream, "consumer", cfg.Name, "err", err)
+			select {
+			case <-ctx.Done():
+			case <-time.After(500 * time.Millisecond):
+			}
+			if err := c.Ensure(ctx); err != nil && ctx.Err() == nil {
+				c.log.Warn("streams are not there", "err", err)
+			}
+		}
+	}
+	close(queue)
+	workers.Wait()
+	return nil
+}
+
+// pull fills queue until ctx is done or the consumer has to be looked up again.
+func pull[E any, P interface {
+	*E
+	event.Event
+}](ctx context.Context, c *Conn, cfg Consumer, queue chan<- *Msg[E]) error {
+	cons, err := c.js.Consumer(ctx, cfg.Stream, cfg.Name)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	cc, err := cons.Consume(func(msg jetstream.Msg) {
+		if m := decode[E, P](c, msg); m != nil {
+			queue <- m
+		}
+	}, jetstream.PullMaxMessages(max(cfg.Buffer, 64)), jetstream.PullHeartbeat(5*time.Second),
+		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
+			// While every worker is busy this process reads no heartbeats.
+			if errors.Is(err, jetstream.ErrNoHeartbeat) && len(queue) == cap(queue) {
+				return
+			}
+			// Anything else means that the consumer, the stream or the server
+			// may be another one now.
+			cancel(err)
+		}))
+	if err != nil {
+		return err
+	}
+	<-ctx.Done()
+	// What this process fetched and no worker has yet goes through the queue,
+	// to be given back there.
+	cc.Drain()
+	<-cc.Closed()
+	return context.Cause(ctx)
+}
+
+func decode[E any, P interface {
+	*E
+	event.Event
+}](c *Conn, msg jetstream.Msg) *Msg[E] {
+	m := &Msg[E]{msg: msg, log: c.log, Deliveries: 1}
+	if meta, err := msg.Metadata(); err == nil {
+		m.Deliveries, m.Stored = meta.NumDelivered, meta.Timestamp
+	}
+	var err error
+	if m.Event, err = event.Decode[E, P](msg.Data()); err != nil {
+		m.Settle(Discard(err.Error()))
+		return nil
+	}
+	return m
+}
