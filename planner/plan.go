@@ -1,0 +1,98 @@
+package planner
+
+import (
+	"time"
+
+	"github.com/doctorsflow/doctorsflow/internal/event"
+	"github.com/doctorsflow/doctorsflow/internal/workflow"
+)
+
+// DefaultSendAt is the local time of day steps where neither the workflow nor
+// the clinic says otherwise.
+var DefaultSendAt = workflow.Clock{Hour: 10}
+
+// DefaultExpiry is how long a step stays valid where its author did not say.
+const DefaultExpiry = 24 * time.Hour
+
+// Facts is what a plan depends on besides the definition: the same facts give
+// the same plan, today, in a simulation, and when it is computed again.
+type Facts struct {
+	// At is when the event happened; days are counted from its local date.
+	At time.Time
+	// Zone is the clinic's.
+	Zone *time.Location
+	// SendAt is the clinic's own default; the zero value means 10:00.
+	SendAt *workflow.Clock
+	// Lane is bulk for campaigns.
+	Lane event.Lane
+}
+
+// Step is one planned message.
+type Step struct {
+	Node     string
+	Channel  event.Channel
+	Lane     event.Lane
+	Fallback bool // an SMS may follow a proven Kakao failure
+	DueAt    time.Time
+	Expires  time.Time
+	Late     workflow.Late
+}
+
+// Plan expands a definition into timed steps, in the definition's order. It is
+// pure: the executor and the simulator call this one function.
+func Plan(d *workflow.Definition, f Facts) []Step {
+	steps := make([]Step, 0, len(d.Steps))
+	for _, s := range d.Steps {
+		due := dueAt(d, s, f)
+		p := Step{
+			Node: s.Node, Lane: f.Lane, DueAt: due, Late: s.Late,
+			Channel:  event.SMS,
+			Fallback: s.Message.HasKakao() && s.Message.HasSMS(),
+		}
+		if s.Message.HasKakao() {
+			p.Channel = event.Kakao
+		}
+		if p.Lane == "" {
+			p.Lane = event.Care
+		}
+		if p.Late == "" {
+			p.Late = workflow.LateSend
+		}
+		expiry := time.Duration(s.ExpiresAfter)
+		if expiry == 0 {
+			expiry = DefaultExpiry
+		}
+		// A step that was due before its trigger was known keeps its whole
+		// validity: it is late, not void.
+		p.Expires = later(due, f.At).Add(expiry)
+		steps = append(steps, p)
+	}
+	return steps
+}
+
+func dueAt(d *workflow.Definition, s workflow.Step, f Facts) time.Time {
+	if delay, ok := s.Delay(); ok {
+		return f.At.Add(delay)
+	}
+	days := 0
+	if s.Day != nil {
+		days = *s.Day
+	}
+	if d.DayLength != 0 {
+		return f.At.Add(time.Duration(days) * time.Duration(d.DayLength))
+	}
+	at := DefaultSendAt
+	for _, c := range []*workflow.Clock{f.SendAt, d.SendAt, s.SendAt} {
+		if c != nil {
+			at = *c
+		}
+	}
+	return at.On(f.At, days, f.Zone)
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
