@@ -1,0 +1,231 @@
+package dispatcher
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/doctorsflow/doctorsflow/internal/event"
+	"github.com/doctorsflow/doctorsflow/internal/store"
+	"github.com/doctorsflow/doctorsflow/internal/stream"
+	"github.com/doctorsflow/doctorsflow/providers"
+)
+
+// Ledger is where claims are made.
+type Ledger interface {
+	ClaimSteps(ctx context.Context, due []event.Step, decide func(*store.Candidate) store.Decision) ([]store.Claim, error)
+}
+
+// Publisher stores events on their streams.
+type Publisher interface {
+	Publish(ctx context.Context, events []event.Event) error
+}
+
+// Config is what a dispatcher needs.
+type Config struct {
+	Ledger    Ledger
+	Publisher Publisher
+	Gateways  *Gateways
+	Timing    store.Timing
+	// Slots is how many requests may be under way at once; 0 means 256.
+	Slots  int
+	Logger *slog.Logger
+}
+
+// Dispatcher claims due steps and sends them. It is safe for concurrent use.
+type Dispatcher struct {
+	Config
+	slots   chan struct{}
+	sending sync.WaitGroup
+}
+
+// New returns a dispatcher; it starts nothing.
+func New(c Config) *Dispatcher {
+	if c.Slots == 0 {
+		c.Slots = 256
+	}
+	return &Dispatcher{Config: c, slots: make(chan struct{}, c.Slots)}
+}
+
+// work is one claimed step on its way.
+type work struct {
+	msg     *stream.Msg[event.Step]
+	verdict verdict
+	channel event.Channel
+	attempt int32
+}
+
+// Handle claims a batch of due steps in one transaction and sends them; it
+// returns when the claims are made, while the requests are still under way.
+// Each message is settled when its outcome is stored.
+func (d *Dispatcher) Handle(ctx context.Context, batch []*stream.Msg[event.Step]) {
+	batch = d.admit(ctx, batch)
+	if len(batch) == 0 {
+		return
+	}
+	due := make([]event.Step, len(batch))
+	byStep := make(map[uuid.UUID]*work, len(batch))
+	for i, m := range batch {
+		due[i] = m.Event
+		byStep[m.Event.ID] = &work{msg: m, channel: m.Event.Channel}
+	}
+	// The guard counts from before the claim's transaction: the database's
+	// claimed_at is never earlier than this.
+	begin := time.Now()
+	judged := map[uuid.UUID]bool{}
+	claims, err := d.Ledger.ClaimSteps(ctx, due, func(c *store.Candidate) store.Decision {
+		v := judge(c, d.Timing)
+		byStep[c.ID].verdict, judged[c.ID] = v, true
+		if v.message != nil {
+			return store.Decision{Claim: true, Content: v.message.content}
+		}
+		return store.Decision{Wait: v.wait}
+	})
+	if err != nil {
+		for _, m := range batch {
+			d.release()
+			m.Settle(err)
+		}
+		return
+	}
+	claimed := make(map[uuid.UUID]bool, len(claims))
+	for _, c := range claims {
+		w := byStep[c.Step]
+		w.attempt, claimed[c.Step] = c.Attempt, true
+		d.sending.Go(func() {
+			defer d.release()
+			d.send(ctx, w, begin)
+		})
+	}
+	var told []*work
+	for id, w := range byStep {
+		switch {
+		case claimed[id]:
+			continue
+		case judged[id] && w.verdict.outcome != "":
+			told = append(told, w)
+		default:
+			// It moved on without us, or went back to sleep.
+			w.msg.Settle(nil)
+		}
+		d.release()
+	}
+	d.tell(ctx, told)
+}
+
+// Wait blocks until every request under way has its outcome stored.
+func (d *Dispatcher) Wait() { d.sending.Wait() }
+
+// admit takes a slot for each message whose account has a token now; the
+// others come back when theirs has.
+func (d *Dispatcher) admit(ctx context.Context, batch []*stream.Msg[event.Step]) []*stream.Msg[event.Step] {
+	admitted := batch[:0:0]
+	seen := make(map[uuid.UUID]bool, len(batch))
+	for _, m := range batch {
+		if seen[m.Event.ID] {
+			// Twice in one batch: the other one decides.
+			m.Settle(nil)
+			continue
+		}
+		if delay := d.Gateways.delay(ctx, m.Event.Tenant, m.Event.Channel); delay > 0 {
+			m.Settle(stream.Retry(delay))
+			continue
+		}
+		seen[m.Event.ID] = true
+		d.slots <- struct{}{}
+		admitted = append(admitted, m)
+	}
+	return admitted
+}
+
+func (d *Dispatcher) release() { <-d.slots }
+
+// tell publishes what the guards decided about steps that are not sent.
+func (d *Dispatcher) tell(ctx context.Context, told []*work) {
+	if len(told) == 0 {
+		return
+	}
+	events := make([]event.Event, len(told))
+	for i, w := range told {
+		e := w.msg.Event
+		events[i] = &event.Delivery{
+			Tenant: e.Tenant, Step: e.ID, Channel: e.Channel, Attempt: e.Attempt,
+			Status: w.verdict.outcome, Reason: w.verdict.reason, Source: event.Guard, At: time.Now().UTC(),
+		}
+	}
+	err := d.Publisher.Publish(ctx, events)
+	for _, w := range told {
+		w.msg.Settle(err)
+	}
+}
+
+// send makes one request and stores what came of it.
+func (d *Dispatcher) send(ctx context.Context, w *work, begin time.Time) {
+	e := w.msg.Event
+	out := &event.Delivery{Tenant: e.Tenant, Step: e.ID, Channel: w.channel, Attempt: w.attempt, Source: event.Answer}
+	gateway, err := d.Gateways.get(ctx, e.Tenant, w.channel)
+	if err == nil {
+		m := w.verdict.message.Message
+		m.WriteBy = begin.Add(d.Timing.G)
+		reqCtx, cancel := context.WithTimeout(ctx, d.Timing.R)
+		var receipt providers.Receipt
+		receipt, err = gateway.Send(reqCtx, m)
+		cancel()
+		out.RequestID, out.Seq = receipt.RequestID, receipt.Seq
+	} else {
+		err = &providers.SendError{Kind: providers.NotWritten, Err: err}
+	}
+	out.At = time.Now().UTC()
+	classify(out, err)
+	if err != nil && out.Status != event.Failed {
+		d.Logger.Warn("request not accepted", "tenant", e.Tenant, "step", e.ID, "channel", w.channel, "attempt", w.attempt, "outcome", out.Status, "err", err)
+	}
+	w.msg.Settle(d.publish(ctx, out))
+}
+
+// publish stores one outcome, trying for as long as another copy would wait
+// anyway: a lost outcome costs a query at the gateway.
+func (d *Dispatcher) publish(ctx context.Context, out *event.Delivery) error {
+	deadline := time.Now().Add(d.Timing.D)
+	for {
+		err := d.Publisher.Publish(ctx, []event.Event{out})
+		if err == nil || errors.Is(err, event.ErrInvalid) || time.Now().After(deadline) {
+			return err
+		}
+		time.Sleep(250 * time.Millisecond)
+	}
+}
+
+// classify turns the gateway's evidence into a status (reliability.md §5.3
+// rule 5): only what is proven counts, everything else is unknown.
+func classify(out *event.Delivery, err error) {
+	if err == nil {
+		out.Status = event.Sent
+		return
+	}
+	e, ok := errors.AsType[*providers.SendError](err)
+	if !ok {
+		out.Status = event.Unknown
+		return
+	}
+	out.Code = e.Code
+	switch e.Kind {
+	case providers.NotWritten, providers.Throttled:
+		out.Status = event.Released
+		out.RetryAt = out.At.Add(max(e.After, retryDelay(out.Attempt)))
+	case providers.Rejected:
+		out.Status, out.Reason = event.Failed, event.Rejected(e.Code)
+		out.Final = e.Scope == providers.Policy
+	default:
+		out.Status = event.Unknown
+	}
+}
+
+// retryDelay is 1 s, 2 s, 4 s, … up to a minute.
+func retryDelay(attempt int32) time.Duration {
+	return min(time.Minute, time.Second<<min(max(attempt-1, 0), 6))
+}

@@ -1,0 +1,134 @@
+package dispatcher
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/doctorsflow/doctorsflow/internal/event"
+	"github.com/doctorsflow/doctorsflow/internal/store"
+	"github.com/doctorsflow/doctorsflow/internal/tenant"
+	"github.com/doctorsflow/doctorsflow/providers"
+)
+
+// Polls is the part of the ledger that knows which results were read.
+type Polls interface {
+	LeasePolls(ctx context.Context, every time.Duration, limit int) ([]store.Polling, error)
+	MarkPolled(ctx context.Context, p store.Polling, until time.Time) error
+	Awaited(ctx context.Context, id tenant.ID, c event.Channel, requests []string) ([]store.Awaited, error)
+}
+
+// overlap is read again at each poll: message-results count in minutes, and a
+// report may be there before the answer to its request is recorded.
+const overlap = 2 * time.Minute
+
+// maxWindow is the longest window that message-results take.
+const maxWindow = 24 * time.Hour
+
+// Poller asks every account for results: the backstop behind report webhooks.
+type Poller struct {
+	Ledger    Polls
+	Publisher Publisher
+	Gateways  *Gateways
+	// Every is how often one account is asked; 0 means 15 s.
+	Every  time.Duration
+	Logger *slog.Logger
+}
+
+// Run polls until ctx is done.
+func (p *Poller) Run(ctx context.Context) error {
+	if p.Every == 0 {
+		p.Every = 15 * time.Second
+	}
+	ticker := time.NewTicker(min(p.Every, time.Second))
+	defer ticker.Stop()
+	for {
+		polls, err := p.Ledger.LeasePolls(ctx, p.Every, 64)
+		if err != nil && ctx.Err() == nil {
+			p.Logger.Warn("poller waits", "err", err)
+		}
+		var all sync.WaitGroup
+		for _, poll := range polls {
+			all.Go(func() {
+				if err := p.poll(ctx, poll); err != nil && ctx.Err() == nil {
+					p.Logger.Warn("results not read", "tenant", poll.Tenant, "channel", poll.Channel, "err", err)
+				}
+			})
+		}
+		all.Wait()
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
+}
+
+func (p *Poller) poll(ctx context.Context, poll store.Polling) error {
+	gateway, err := p.Gateways.get(ctx, poll.Tenant, poll.Channel)
+	if err != nil {
+		return err
+	}
+	from, to := poll.From.Add(-overlap), poll.Now
+	if to.Sub(from) > maxWindow {
+		to = from.Add(maxWindow)
+	}
+	results, err := gateway.Results(ctx, from, to.Add(time.Minute))
+	if err != nil {
+		return err
+	}
+	events, err := p.match(ctx, poll, results)
+	if err != nil {
+		return err
+	}
+	if len(events) > 0 {
+		if err := p.Publisher.Publish(ctx, events); err != nil {
+			return err
+		}
+	}
+	return p.Ledger.MarkPolled(ctx, poll, to)
+}
+
+type requestKey struct {
+	id  string
+	seq int
+}
+
+// match finds which results speak for a step that still waits.
+func (p *Poller) match(ctx context.Context, poll store.Polling, results []providers.Result) ([]event.Event, error) {
+	final := map[requestKey]providers.Result{}
+	var ids []string
+	for _, r := range results {
+		if r.State == providers.Delivered || r.State == providers.Failed {
+			final[requestKey{r.RequestID, r.Seq}] = r
+			ids = append(ids, r.RequestID)
+		}
+	}
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	awaited, err := p.Ledger.Awaited(ctx, poll.Tenant, poll.Channel, ids)
+	if err != nil {
+		return nil, err
+	}
+	var events []event.Event
+	for _, a := range awaited {
+		r, ok := final[requestKey{a.RequestID, a.Seq}]
+		if !ok {
+			continue
+		}
+		d := &event.Delivery{
+			Tenant: poll.Tenant, Step: a.Step, Channel: poll.Channel, Attempt: a.Attempt, Status: event.Delivered,
+			Source: event.Poll, RequestID: r.RequestID, Seq: r.Seq, Code: r.Code, At: r.At.UTC(),
+		}
+		if r.At.IsZero() {
+			d.At = poll.Now.UTC()
+		}
+		if r.State == providers.Failed {
+			d.Status, d.Reason = event.Failed, event.Rejected(r.Code)
+		}
+		events = append(events, d)
+	}
+	return events, nil
+}
