@@ -61,12 +61,19 @@ type work struct {
 
 // Handle claims a batch of due steps in one transaction and sends them; it
 // returns when the claims are made, while the requests are still under way.
-// Each message is settled when its outcome is stored.
+// Each message is settled when its outcome is stored. A batch larger than the
+// slots that are free goes in parts.
 func (d *Dispatcher) Handle(ctx context.Context, batch []*stream.Msg[event.Step]) {
-	batch = d.admit(ctx, batch)
-	if len(batch) == 0 {
-		return
+	for len(batch) > 0 {
+		var part []*stream.Msg[event.Step]
+		if part, batch = d.admit(ctx, batch); len(part) > 0 {
+			d.claim(ctx, part)
+		}
 	}
+}
+
+// claim claims messages that hold a slot each, and sends them.
+func (d *Dispatcher) claim(ctx context.Context, batch []*stream.Msg[event.Step]) {
 	due := make([]event.Step, len(batch))
 	byStep := make(map[uuid.UUID]*work, len(batch))
 	for i, m := range batch {
@@ -85,6 +92,13 @@ func (d *Dispatcher) Handle(ctx context.Context, batch []*stream.Msg[event.Step]
 		}
 		return store.Decision{Wait: v.wait}
 	})
+	if err != nil && len(batch) > 1 && !errors.Is(err, store.ErrUnavailable) {
+		// One poisonous step must not hold its neighbours: each for itself.
+		for _, m := range batch {
+			d.claim(ctx, []*stream.Msg[event.Step]{m})
+		}
+		return
+	}
 	if err != nil {
 		for _, m := range batch {
 			d.release()
@@ -120,26 +134,44 @@ func (d *Dispatcher) Handle(ctx context.Context, batch []*stream.Msg[event.Step]
 // Wait blocks until every request under way has its outcome stored.
 func (d *Dispatcher) Wait() { d.sending.Wait() }
 
-// admit takes a slot for each message whose account has a token now; the
-// others come back when theirs has.
-func (d *Dispatcher) admit(ctx context.Context, batch []*stream.Msg[event.Step]) []*stream.Msg[event.Step] {
-	admitted := batch[:0:0]
+// admit takes a slot for each message whose account has a token now; those
+// without one come back when there is. It waits for a first slot only: waiting
+// for more while it holds some could wait for itself. The rest of the batch,
+// for which no slot is free, is the caller's to try again.
+func (d *Dispatcher) admit(ctx context.Context, batch []*stream.Msg[event.Step]) (admitted, rest []*stream.Msg[event.Step]) {
 	seen := make(map[uuid.UUID]bool, len(batch))
-	for _, m := range batch {
+	for i, m := range batch {
 		if seen[m.Event.ID] {
 			// Twice in one batch: the other one decides.
 			m.Settle(nil)
 			continue
 		}
+		if !d.slot(len(admitted) == 0) {
+			return admitted, batch[i:]
+		}
 		if delay := d.Gateways.delay(ctx, m.Event.Tenant, m.Event.Channel); delay > 0 {
+			d.release()
 			m.Settle(stream.Retry(delay))
 			continue
 		}
 		seen[m.Event.ID] = true
-		d.slots <- struct{}{}
 		admitted = append(admitted, m)
 	}
-	return admitted
+	return admitted, nil
+}
+
+// slot takes a slot, and reports false when none is free and it may not wait.
+func (d *Dispatcher) slot(wait bool) bool {
+	if wait {
+		d.slots <- struct{}{}
+		return true
+	}
+	select {
+	case d.slots <- struct{}{}:
+		return true
+	default:
+		return false
+	}
 }
 
 func (d *Dispatcher) release() { <-d.slots }

@@ -102,11 +102,14 @@ func quietUntil(c *store.Candidate, class workflow.Class) (until time.Time, quie
 // within reports whether now lies in the daily span from–until, which may
 // cross midnight, and when the span that it lies in ends.
 func within(now time.Time, zone *time.Location, from, until workflow.Clock) (end time.Time, in bool) {
+	overnight := 0
+	// By the clock's face, not by the instants: both ends may fall into the
+	// hour that a zone skips, and are then one instant.
+	if until.Hour*60+until.Minute <= from.Hour*60+from.Minute {
+		overnight = 1
+	}
 	for day := -1; day <= 0; day++ {
-		start, end := from.On(now, day, zone), until.On(now, day, zone)
-		if !end.After(start) {
-			end = until.On(now, day+1, zone)
-		}
+		start, end := from.On(now, day, zone), until.On(now, day+overnight, zone)
 		if !now.Before(start) && now.Before(end) {
 			return end, true
 		}

@@ -23,7 +23,10 @@ type Polls interface {
 // report may be there before the answer to its request is recorded.
 const overlap = 2 * time.Minute
 
-// maxWindow is the longest window that message-results take.
+// ahead is asked for beyond now, for a gateway whose clock runs before ours.
+const ahead = time.Minute
+
+// maxWindow is the longest window that message-results take (NHN SMS v3.0).
 const maxWindow = 24 * time.Hour
 
 // Poller asks every account for results: the backstop behind report webhooks.
@@ -71,10 +74,10 @@ func (p *Poller) poll(ctx context.Context, poll store.Polling) error {
 		return err
 	}
 	from, to := poll.From.Add(-overlap), poll.Now
-	if to.Sub(from) > maxWindow {
-		to = from.Add(maxWindow)
+	if to.Sub(from) > maxWindow-ahead {
+		to = from.Add(maxWindow - ahead)
 	}
-	results, err := gateway.Results(ctx, from, to.Add(time.Minute))
+	results, err := gateway.Results(ctx, from, to.Add(ahead))
 	if err != nil {
 		return err
 	}

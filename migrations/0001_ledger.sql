@@ -488,9 +488,9 @@ CREATE FUNCTION lookup_api_key(hash bytea, OUT tenant_id uuid, OUT id uuid) RETU
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public
 AS 'SELECT k.tenant_id, k.id FROM api_keys k WHERE k.key_hash = hash';
 
-CREATE FUNCTION lookup_tenant(name text, OUT id uuid) RETURNS SETOF uuid
+CREATE FUNCTION lookup_tenant(wanted text, OUT id uuid) RETURNS SETOF uuid
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public
-AS 'SELECT t.id FROM tenants t WHERE t.slug = name';
+AS 'SELECT t.id FROM tenants t WHERE t.slug = wanted';
 
 REVOKE ALL ON FUNCTION lookup_webhook(uuid), lookup_api_key(bytea), lookup_tenant(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION lookup_webhook(uuid), lookup_api_key(bytea), lookup_tenant(text) TO app_api;

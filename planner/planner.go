@@ -2,6 +2,7 @@ package planner
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 
 	"github.com/google/uuid"
@@ -44,7 +45,7 @@ func (p *Planner) Handle(ctx context.Context, batch []*stream.Msg[event.Trigger]
 		ids[i] = m.Event
 	}
 	due, err := p.Ledger.PlanTriggers(ctx, ids, store.Planning{Read: p.read, Expand: expand})
-	if err != nil && len(batch) > 1 {
+	if err != nil && len(batch) > 1 && !errors.Is(err, store.ErrUnavailable) {
 		// One poisonous trigger must not hold its neighbours: each for itself.
 		for _, m := range batch {
 			p.Handle(ctx, []*stream.Msg[event.Trigger]{m})

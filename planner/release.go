@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"github.com/doctorsflow/doctorsflow/internal/event"
@@ -62,7 +63,9 @@ func (r *Release) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	go r.guard(ctx)
+	var guard sync.WaitGroup
+	guard.Go(func() { r.guard(ctx) })
+	defer guard.Wait()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for failures := 0; ; {

@@ -23,7 +23,7 @@ func (c *Conn) Publish(ctx context.Context, events []event.Event) error {
 	for _, e := range events {
 		b, err := event.Encode(e)
 		if err != nil {
-			return fmt.Errorf("stream: encode for %s: %w", e.Subject(), err)
+			return fmt.Errorf("%w: %w", ErrPublish, err)
 		}
 		msg := &nats.Msg{Subject: e.Subject(), Data: b}
 		f, err := c.js.PublishMsgAsync(msg, jetstream.WithMsgID(e.MsgID()))

@@ -56,17 +56,17 @@ func consumers(stream string) []jetstream.ConsumerConfig {
 	}
 	switch stream {
 	case Triggers:
-		return []jetstream.ConsumerConfig{durable(PlannerConsumer, "trigger.>", 30*time.Second, 4096)}
+		return []jetstream.ConsumerConfig{durable(PlannerConsumer, "trigger.>", 10*time.Second, 4096)}
 	case Steps:
 		var all []jetstream.ConsumerConfig
 		for _, l := range event.Lanes {
-			// Longer than a request may take, so that a message is not
-			// handed out again while its request is under way.
-			all = append(all, durable(DispatcherConsumer(l), "step.due."+string(l)+".>", time.Minute, 4096))
+			// A message handed out again while its request is under way
+			// finds the step claimed and is acknowledged.
+			all = append(all, durable(DispatcherConsumer(l), "step.due."+string(l)+".>", 20*time.Second, 4096))
 		}
 		return all
 	case Deliveries:
-		return []jetstream.ConsumerConfig{durable(RecorderConsumer, "delivery.>", 30*time.Second, 4096)}
+		return []jetstream.ConsumerConfig{durable(RecorderConsumer, "delivery.>", 10*time.Second, 4096)}
 	}
 	return nil
 }
