@@ -1,10 +1,12 @@
 package store_test
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/doctorsflow/doctorsflow/docs/examples"
 	"github.com/doctorsflow/doctorsflow/internal/clinic"
@@ -36,6 +38,30 @@ func TestApplyingAFileTwiceChangesNothing(t *testing.T) {
 	second, err := l.apply(string(examples.MisoDental), store.ApplyOptions{})
 	if err != nil || second.Changed() != 0 || second.Tenant != first.Tenant || second.Webhooks[0].Secret != nil {
 		t.Errorf("second: %d changes, webhooks %+v, %v; want none and no secret", second.Changed(), second.Webhooks, err)
+	}
+}
+
+func TestAReplacedSecretIsAcceptedForADay(t *testing.T) {
+	t.Parallel()
+	l := newLedger(t)
+	before, err := l.Webhook(t.Context(), l.webhook)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fresh := bytes.Repeat([]byte{7}, 32)
+	if _, err := l.apply(fmt.Sprintf(clinicFile, "miso"), store.ApplyOptions{Secret: fresh}); err != nil {
+		t.Fatal(err)
+	}
+	// A change of something else does not end the overlap.
+	if _, err := l.apply(strings.Replace(fmt.Sprintf(clinicFile, "miso"), "workflow: aftercare", "workflow: aftercare, rate_per_minute: 9", 1), store.ApplyOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	after, err := l.Webhook(t.Context(), l.webhook)
+	if err != nil || len(after.Secrets) != 2 || !bytes.Equal(after.Secrets[0], fresh) || !bytes.Equal(after.Secrets[1], before.Secrets[0]) {
+		t.Fatalf("secrets after rotation: %d, %v", len(after.Secrets), err)
+	}
+	if left := time.Until(after.PreviousExpires); left < 23*time.Hour || left > 25*time.Hour {
+		t.Errorf("the old secret is accepted for %s, want a day", left)
 	}
 }
 

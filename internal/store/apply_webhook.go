@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -21,12 +22,19 @@ FROM   webhooks WHERE tenant_id = $1`
 
 const upsertWebhook = `
 INSERT INTO webhooks (tenant_id, id, name, workflow_id, secret, enabled, legacy_signature, event_id_pointer, patient_pointer, type_pointer,
-                      create_patients, routes, rate_per_minute)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
-ON CONFLICT (tenant_id, id) DO UPDATE SET workflow_id = EXCLUDED.workflow_id, secret = EXCLUDED.secret, enabled = EXCLUDED.enabled,
+                      create_patients, routes, rate_per_minute, previous_secret, previous_expires_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, app_now() + $15::interval)
+ON CONFLICT (tenant_id, id) DO UPDATE SET workflow_id = EXCLUDED.workflow_id, secret = EXCLUDED.secret,
+  previous_secret = coalesce(EXCLUDED.previous_secret, webhooks.previous_secret),
+  previous_expires_at = CASE WHEN EXCLUDED.previous_secret IS NULL THEN webhooks.previous_expires_at ELSE EXCLUDED.previous_expires_at END,
+  enabled = EXCLUDED.enabled,
   legacy_signature = EXCLUDED.legacy_signature, event_id_pointer = EXCLUDED.event_id_pointer, patient_pointer = EXCLUDED.patient_pointer,
   type_pointer = EXCLUDED.type_pointer, create_patients = EXCLUDED.create_patients, routes = EXCLUDED.routes,
   rate_per_minute = EXCLUDED.rate_per_minute, updated_at = app_now()`
+
+// rotation is how long a replaced secret is still accepted, so that a producer
+// can change over without a refused call.
+const rotation = 24 * time.Hour
 
 type haveWebhook struct {
 	id     uuid.UUID
@@ -105,8 +113,13 @@ func (a *applying) webhooks(ctx context.Context) error {
 		if !changed {
 			continue
 		}
+		var previous []byte
+		if old.secret != nil && out.Secret != nil {
+			previous = a.key.Seal(old.secret, column(a.id, "webhooks", "previous_secret", old.id))
+		}
 		_, err = a.tx.Exec(ctx, upsertWebhook, a.id, old.id, w.Name, nullText(workflow), a.key.Seal(secret, column(a.id, "webhooks", "secret", old.id)),
-			*w.Enabled, w.LegacySignature, w.EventIDPointer, *w.PatientPointer, *w.TypePointer, *w.CreatePatients, routesJSON, w.RatePerMinute)
+			*w.Enabled, w.LegacySignature, w.EventIDPointer, *w.PatientPointer, *w.TypePointer, *w.CreatePatients, routesJSON, w.RatePerMinute,
+			previous, rotation)
 		if err != nil {
 			return err
 		}
