@@ -3,8 +3,10 @@ package clinic
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -134,11 +136,11 @@ func (c *checks) webhook(w Webhook, workflowKnown func(string) bool) {
 	if w.Workflow != "" && !workflowKnown(w.Workflow) {
 		c.add("webhook %q: there is no workflow named %q", w.Name, w.Workflow)
 	}
-	for t, names := range w.Routes {
+	for _, t := range slices.Sorted(maps.Keys(w.Routes)) {
 		if !eventType.MatchString(t) {
 			c.add("webhook %q: event type %q: write 1 to 64 letters, digits, or _.:-", w.Name, t)
 		}
-		for _, n := range names {
+		for _, n := range w.Routes[t] {
 			if !workflowKnown(n) {
 				c.add("webhook %q: route %s: there is no workflow named %q", w.Name, t, n)
 			}

@@ -117,14 +117,18 @@ type Patient struct {
 	OptedOut bool `yaml:"opted_out"`
 }
 
-// Parse reads a file strictly: an unknown key is an error that shows where.
+// Parse reads a file strictly: an unknown key is an error that says at which
+// line and column. Errors show nothing else of the file, which holds patients.
 func Parse(b []byte) (*File, error) {
 	if len(b) > 4<<20 {
 		return nil, fmt.Errorf("clinic: the file is larger than 4 MiB; bring patients in by the import instead")
 	}
 	f := new(File)
 	if err := yaml.UnmarshalWithOptions(b, f, yaml.Strict()); err != nil {
-		return nil, fmt.Errorf("clinic: %s", yaml.FormatError(err, false, true))
+		return nil, syntaxError(err)
+	}
+	if err := checkScalars(b); err != nil {
+		return nil, err
 	}
 	f.defaults()
 	return f, nil

@@ -58,6 +58,9 @@ func (f finder) find(ctx context.Context) (binaries, error) {
 		if err == nil {
 			return b, nil
 		}
+		if ctx.Err() != nil {
+			return b, ctx.Err()
+		}
 		f.log.Debug("not using a PostgreSQL", "dir", dir, "because", err)
 	}
 	if f.wants != 0 && f.wants != pinnedMajor {

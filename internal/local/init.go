@@ -103,12 +103,12 @@ func complaint(out []byte) string {
 	return found
 }
 
-// makeSocketDir makes the folder of the socket: short, because a socket's path
-// has about 100 bytes; named after the cluster, so that the folder of a start
-// that crashed is used again; and the server's user's alone. Someone else's
-// folder of that name, which anyone may make in /tmp, is left alone.
+// makeSocketDir makes the folder of the socket, which is the server's user's
+// alone. It is named after the cluster, so that the folder of a server that
+// crashed is used again. Someone else's folder of that name, which anyone may
+// make in /tmp, is left alone.
 func makeSocketDir(p place, who account) (string, error) {
-	dir := filepath.Join("/tmp", p.id())
+	dir := p.socketDir()
 	err := os.Mkdir(dir, 0o700)
 	if errors.Is(err, fs.ErrExist) {
 		fi, err := os.Lstat(dir)

@@ -1,7 +1,6 @@
 package local
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -30,6 +29,9 @@ type place struct {
 func (p place) pointer() string  { return filepath.Join(p.folder, "postgres.location") }
 func (p place) password() string { return filepath.Join(p.folder, "postgres.password") }
 func (p place) log() string      { return filepath.Join(p.folder, "postgres.log") }
+
+// socketDir is in /tmp because a socket's path has about 100 bytes at most.
+func (p place) socketDir() string { return filepath.Join("/tmp", p.id()) }
 
 // id tells this cluster from all others on the machine, in the names of its
 // socket folder and its processes.
@@ -107,48 +109,6 @@ func (p place) setAside(log *slog.Logger) error {
 		return err
 	}
 	log.Warn("kept the database of an earlier data folder of the same name", "at", to)
-	return nil
-}
-
-// Remove deletes a data folder, with the database that [StartPostgres] may
-// have had to put elsewhere. It ends a server that a dead process left behind,
-// and returns an error that wraps [ErrLocked] if the folder is in use.
-func Remove(dir string) error {
-	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	lock, err := Lock(dir)
-	if err != nil {
-		return err
-	}
-	defer lock.Release()
-	folder, err := resolve(dir)
-	if err != nil {
-		return fmt.Errorf("local: remove: %w", err)
-	}
-	p := place{folder: folder, data: filepath.Join(folder, "postgres")}
-	if b, err := os.ReadFile(p.pointer()); err == nil {
-		p.data = strings.TrimSpace(string(b))
-		if !strings.HasPrefix(filepath.Base(p.data), "postgres-") {
-			return fmt.Errorf("local: remove: %s names %q, which is not a folder that this program made", p.pointer(), p.data)
-		}
-	}
-	if _, err := os.Stat(p.data); err == nil {
-		held, err := lockFile(p.data + ".lock")
-		if err != nil {
-			return err
-		}
-		defer held.Release()
-		if err := stopOrphan(context.Background(), p, slog.New(slog.DiscardHandler)); err != nil {
-			return fmt.Errorf("local: remove: %w", err)
-		}
-	}
-	// The pointer goes with the folder, so the database goes first.
-	for _, path := range []string{p.data, p.data + ".lock", p.folder} {
-		if err := os.RemoveAll(path); err != nil {
-			return fmt.Errorf("local: remove: %w", err)
-		}
-	}
 	return nil
 }
 

@@ -195,6 +195,38 @@ func TestRemoveSparesWhatItDidNotMake(t *testing.T) {
 	}
 }
 
+func TestSocketFolderIsNeverSomeoneElses(t *testing.T) {
+	t.Parallel()
+	p, who := place{data: filepath.Join(t.TempDir(), "postgres")}, own(t)
+	made, err := makeSocketDir(p, who)
+	t.Cleanup(func() { os.RemoveAll(p.socketDir()) })
+	if err != nil || made != p.socketDir() {
+		t.Fatalf("makeSocketDir = %s, %v; want %s", made, err, p.socketDir())
+	}
+	if err := os.WriteFile(filepath.Join(made, ".s.PGSQL.5432"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	again, err := makeSocketDir(p, who)
+	if err != nil || again != made {
+		t.Errorf("after a crash: %s, %v; want %s again", again, err, made)
+	}
+	if left, err := os.ReadDir(again); err != nil || len(left) != 0 {
+		t.Errorf("after a crash: %v, %v; want the stale socket gone", left, err)
+	}
+	// Others can enter it, as they could one that they made.
+	if err := os.Chmod(made, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	other, err := makeSocketDir(p, who)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(other) })
+	if fi, err := os.Stat(other); err != nil || other == made || fi.Mode().Perm() != 0o700 {
+		t.Errorf("beside an open folder: %s, %v; want another one, of mode 0700", other, err)
+	}
+}
+
 func mustResolve(t *testing.T, path string) string {
 	t.Helper()
 	path, err := resolve(path)

@@ -264,6 +264,16 @@ func testLoss(t *testing.T, dir string, p *local.Postgres) {
 		t.Errorf("Wait = %v, want the signal that ended it", err)
 	}
 	stop(t, p)
+
+	_, err = local.StartPostgres(t.Context(), local.PostgresConfig{Dir: dir, Settings: map[string]string{"work_mem": "much"}})
+	if err == nil || !strings.Contains(err.Error(), `parameter "work_mem": "much"`) {
+		t.Errorf("start that fails: %v, want Postgres' own reason", err)
+	}
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err = local.StartPostgres(over, local.PostgresConfig{Dir: dir}); !errors.Is(err, context.Canceled) {
+		t.Errorf("start that is called off: %v, want %v", err, context.Canceled)
+	}
 	p = start(t, local.PostgresConfig{Dir: dir})
 	connect(t, p.SuperURL())
 }

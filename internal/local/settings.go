@@ -9,17 +9,18 @@ const port = "5432"
 // that every start has exactly these, whatever postgresql.conf says.
 func settings(id, socketDir string, durable bool, extra map[string]string) map[string]string {
 	s := map[string]string{
-		"listen_addresses":        "",
-		"unix_socket_directories": socketDir,
-		"port":                    port,
-		"cluster_name":            id, // begins every process's title; see serverProcesses
-		"max_connections":         "100",
-		"shared_buffers":          "64MB",
-		"max_wal_size":            "2GB",
-		"jit":                     "off",
-		"password_encryption":     "scram-sha-256",
-		"timezone":                "UTC",
-		"log_timezone":            "UTC",
+		"listen_addresses":                "",
+		"unix_socket_directories":         socketDir,
+		"port":                            port,
+		"cluster_name":                    id, // begins every process's title; see serverProcesses
+		"max_connections":                 "100",
+		"shared_buffers":                  "64MB",
+		"max_wal_size":                    "2GB",
+		"jit":                             "off",
+		"max_logical_replication_workers": "0", // a process less
+		"password_encryption":             "scram-sha-256",
+		"timezone":                        "UTC",
+		"log_timezone":                    "UTC",
 
 		// Patient data must not reach the server's log. Errors go to the client,
 		// which knows what to hide; their messages, details and statements quote

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -45,7 +44,8 @@ func init() {
 	os.Exit(0)
 }
 
-// keep runs the server until no one has used it for idle.
+// keep has the server until no one has used it for idle, and then removes all
+// traces of it.
 func keep(dir string, idle time.Duration) error {
 	f, err := lockIn(dir, "keeper", syscall.LOCK_EX|syscall.LOCK_NB)
 	if err != nil {
@@ -55,39 +55,8 @@ func keep(dir string, idle time.Duration) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	signal.Ignore(syscall.SIGHUP)
-	data, err := dataDir(dir)
-	if err != nil {
-		return err
-	}
-	p, err := local.StartPostgres(ctx, local.PostgresConfig{
-		Dir: data, Bin: os.Getenv(binEnv), FetchOnly: os.Getenv(fetchEnv) != "", Logger: slog.New(slog.DiscardHandler),
-		Settings: map[string]string{
-			"max_connections": "400",
-			// It would hold up the copying of templates, and tests are short.
-			"autovacuum": "off",
-		},
-	})
-	if err != nil {
-		return err
-	}
-	err = p.Bootstrap(ctx, "scratch", roles)
-	var users *os.File
-	if err == nil {
-		err = publish(dir, "ready", p.SuperURL())
-	}
-	if err == nil {
-		users, err = waitIdle(ctx, dir, idle, p.Wait())
-	}
-	os.Remove(filepath.Join(dir, "ready"))
-	end, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-	defer cancel()
-	if e := p.Stop(end); err == nil {
-		err = e
-	}
-	if e := removeData(dir); err == nil {
-		err = e
-	}
-	if err != nil || users == nil {
+	users, err := serve(ctx, dir, idle)
+	if err = errors.Join(err, removeData(dir)); err != nil || users == nil {
 		return err
 	}
 	// Whoever waits for "users" begins anew when its name is gone, so it is
@@ -98,6 +67,40 @@ func keep(dir string, idle time.Duration) error {
 	os.Remove(dir)
 	unlock(users)
 	return nil
+}
+
+// serve runs the server until it is idle, and then returns the exclusive lock
+// on "users"; until ctx is done, which is no error; or until it is lost.
+func serve(ctx context.Context, dir string, idle time.Duration) (users *os.File, err error) {
+	data, err := dataDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	p, err := local.StartPostgres(ctx, local.PostgresConfig{
+		Dir: data, Bin: os.Getenv(binEnv), FetchOnly: os.Getenv(fetchEnv) != "",
+		Settings: map[string]string{
+			"max_connections": "400",
+			"max_wal_size":    "256MB", // it may be memory
+			// It would hold up the copying of templates, and tests are short.
+			"autovacuum": "off",
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		os.Remove(filepath.Join(dir, "ready"))
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		err = errors.Join(err, p.Stop(ctx))
+	}()
+	if err := p.Bootstrap(ctx, "scratch", roles); err != nil {
+		return nil, err
+	}
+	if err := publish(dir, "ready", p.SuperURL()); err != nil {
+		return nil, err
+	}
+	return waitIdle(ctx, dir, idle, p.Wait())
 }
 
 // memory is a file system without a disk, where most Linux machines have one.
@@ -153,8 +156,7 @@ func publish(dir, name, line string) error {
 	return os.Rename(tmp, filepath.Join(dir, name))
 }
 
-// waitIdle returns the exclusive lock on "users" when no test program has held
-// it for idle, or an error if the server is lost.
+// waitIdle returns the lock that serve does.
 func waitIdle(ctx context.Context, dir string, idle time.Duration, lost <-chan error) (*os.File, error) {
 	f, err := os.OpenFile(filepath.Join(dir, "users"), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {

@@ -2,12 +2,15 @@ package workflow
 
 import (
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 
+	"github.com/doctorsflow/doctorsflow/internal/strictjson"
 	"github.com/doctorsflow/doctorsflow/internal/template"
 )
 
@@ -116,16 +119,25 @@ func (c *checker) message(at string, m Message, ignoreQuiet bool) {
 	if utf8.RuneCountInString(m.KakaoText) > 1000 {
 		c.add(at+"/kakao_text", "an Alimtalk has at most 1,000 characters", "알림톡은 1,000자까지입니다")
 	}
-	c.text(at+"/kakao_text", m.KakaoText, m.Variables)
-	c.text(at+"/sms_text", m.SMSText, m.Variables)
+	if m.KakaoText != "" {
+		c.text(at+"/kakao_text", m.KakaoText, m.Variables)
+	}
+	for _, name := range slices.Sorted(maps.Keys(m.Variables)) {
+		if p := m.Variables[name]; p == "" || strictjson.ValidPointer(p) != nil {
+			c.add(at+"/variables", fmt.Sprintf("#{%s}: %q is not a JSON pointer such as /appointment/surgery", name, p), fmt.Sprintf("#{%s}: JSON 포인터(예: /appointment/surgery)가 아닙니다", name))
+		}
+	}
 	if m.HasSMS() {
+		c.text(at+"/sms_text", m.SMSText, m.Variables)
 		if n, bad := template.EUCKRBytes(m.SMSText); len(bad) > 0 {
 			c.add(at+"/sms_text", fmt.Sprintf("these characters cannot be sent by SMS: %q", string(bad)), fmt.Sprintf("문자로 보낼 수 없는 글자가 있습니다: %q", string(bad)))
 		} else if n > 2000 {
 			c.add(at+"/sms_text", "an LMS has at most 2,000 bytes", "장문 문자는 2,000바이트까지입니다")
 		}
-		if n, bad := template.EUCKRBytes(m.SMSTitle); n > 40 || len(bad) > 0 {
+		if n, bad := template.EUCKRBytes(m.SMSTitle); n > template.MaxTitle || len(bad) > 0 {
 			c.add(at+"/sms_title", "a title has at most 40 bytes of EUC-KR", "제목은 EUC-KR 40바이트까지입니다")
+		} else if strings.Contains(m.SMSTitle, "#{") || strings.Contains(m.SMSTitle, "##") || strings.ContainsAny(m.SMSTitle, "\n\r\t") {
+			c.add(at+"/sms_title", "a title is one line and has no variables", "제목은 한 줄이며 변수를 쓸 수 없습니다")
 		}
 	}
 }

@@ -170,10 +170,7 @@ func (c Clock) On(t time.Time, days int, zone *time.Location) time.Time {
 	l := t.In(zone)
 	at := time.Date(l.Year(), l.Month(), l.Day()+days, c.Hour, c.Minute, 0, 0, zone)
 	if at.Hour() == c.Hour && at.Minute() == c.Minute {
-		if earlier := at.Add(-time.Hour); earlier.Hour() == c.Hour && earlier.Minute() == c.Minute {
-			return earlier
-		}
-		return at
+		return first(at)
 	}
 	// The wall time does not exist: find the gap's end by bisection.
 	lo, hi := at.Add(-3*time.Hour), at.Add(3*time.Hour)
@@ -187,6 +184,21 @@ func (c Clock) On(t time.Time, days int, zone *time.Location) time.Time {
 		}
 	}
 	return hi.Truncate(time.Second)
+}
+
+// first returns the first of the two instants that share at's wall time, where
+// clocks were put back, else at.
+func first(at time.Time) time.Time {
+	change, _ := at.ZoneBounds()
+	if change.IsZero() {
+		return at
+	}
+	_, now := at.Zone()
+	_, before := change.Add(-time.Second).Zone()
+	if earlier := at.Add(time.Duration(now-before) * time.Second); earlier.Before(change) {
+		return earlier
+	}
+	return at
 }
 
 // Duration is a time.Duration written as "1h30m" in JSON and YAML.

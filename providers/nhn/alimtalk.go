@@ -68,7 +68,7 @@ func (a *Alimtalk) Send(ctx context.Context, m providers.Message) (providers.Rec
 	if err != nil {
 		return providers.Receipt{}, refused(providers.Request, codeMessage, err.Error())
 	}
-	ans, e := a.c.post(ctx, a.messages, m.Key, body)
+	ans, e := a.c.post(ctx, a.messages, m.Key, m.WriteBy, body)
 	if e != nil {
 		return providers.Receipt{}, e
 	}

@@ -6,7 +6,9 @@ import (
 	"io"
 	"net"
 	"strconv"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/doctorsflow/doctorsflow/internal/event"
 	"github.com/doctorsflow/doctorsflow/internal/phone"
@@ -96,5 +98,24 @@ func BenchmarkSend(b *testing.B) {
 				}
 			})
 		})
+	}
+}
+
+// BenchmarkResults reads a page of 999 results; divide by that for the
+// cost of one.
+func BenchmarkResults(b *testing.B) {
+	row := `{"requestId":"20261122101500xYz123456780","recipientSeq":1,"requestDate":"2026-11-22 10:15:00.0","createDate":"2026-11-22 10:15:00.0","receiveDate":"2026-11-22 10:15:02.0","resendStatus":"RSC01","resendStatusName":"대체 발송 미대상","resendResultCode":null,"resendRequestId":null,"messageStatus":"COMPLETED","resultCode":"1000","resultCodeName":"성공"}`
+	body := `{"header":{"resultCode":0,"resultMessage":"SUCCESS","isSuccessful":true},"messages":[` +
+		strings.TrimSuffix(strings.Repeat(row+",", 999), ",") + `]}`
+	hc := nhn.HTTPClient(nhn.HTTPOptions{})
+	b.Cleanup(hc.CloseIdleConnections)
+	gw := nhn.NewAlimtalk(account(event.Kakao, fixed(b, body), false), hc)
+	b.ReportAllocs()
+	for b.Loop() {
+		now := time.Now()
+		rs, err := gw.Results(b.Context(), now.Add(-time.Minute), now)
+		if err != nil || len(rs) != 999 {
+			b.Fatal(len(rs), err)
+		}
 	}
 }

@@ -19,13 +19,8 @@ import (
 	"github.com/doctorsflow/doctorsflow/providers"
 )
 
-const (
-	// guard is G of the send protocol: a request whose first byte has not
-	// left this long after Send was called is not written any more.
-	guard = 2 * time.Second
-	// maxAnswer bounds what is read of an answer, whatever the gateway sends.
-	maxAnswer = 1 << 20
-)
+// maxAnswer bounds what is read of an answer, whatever the gateway sends.
+const maxAnswer = 1 << 20
 
 // HTTPOptions are the settings of [HTTPClient]; the zero value suits one
 // gateway host and a few hundred sends at a time.
@@ -87,8 +82,7 @@ type client struct {
 	hc     *http.Client
 	base   *url.URL
 	secret []string // as a header value
-	guard  time.Duration
-	err    error // what is wrong with the account; every call tells it
+	err    error    // what is wrong with the account; every call tells it
 }
 
 // newClient prepares the account's calls; prefix is the path up to and
@@ -99,7 +93,7 @@ func newClient(acct providers.Account, hc *http.Client, prefix string) *client {
 	}
 	own := *hc // whatever the caller's client does with redirects and cookies, ours must not
 	own.CheckRedirect, own.Jar = refuseRedirect, nil
-	c := &client{hc: &own, secret: []string{acct.Secret}, guard: guard}
+	c := &client{hc: &own, secret: []string{acct.Secret}}
 	c.base, c.err = baseURL(acct.BaseURL)
 	switch {
 	case c.err != nil:
@@ -123,12 +117,17 @@ func baseURL(s string) (*url.URL, error) {
 	return u, nil
 }
 
-// post writes one request, once, and reads its answer. A refusal to write or
-// the lack of an answer comes back as the error.
-func (c *client) post(ctx context.Context, u *url.URL, key string, body *buffer) (*answer, *providers.SendError) {
-	if ctx.Err() != nil {
+// post writes one request, once and not after writeBy, and reads its answer. A
+// refusal to write or the lack of an answer comes back as the error.
+func (c *client) post(ctx context.Context, u *url.URL, key string, writeBy time.Time, body *buffer) (*answer, *providers.SendError) {
+	w := &wire{writeBy: writeBy}
+	switch {
+	case ctx.Err() != nil:
 		body.release()
 		return nil, &providers.SendError{Kind: providers.NotWritten, Err: cause(ctx.Err())}
+	case w.late():
+		body.release()
+		return nil, &providers.SendError{Kind: providers.NotWritten, Err: errGuard}
 	}
 	h := http.Header{
 		"Content-Type": contentType,
@@ -141,7 +140,6 @@ func (c *client) post(ctx context.Context, u *url.URL, key string, body *buffer)
 		// repeat on a new connection.
 		h["X-Nc-Api-Idempotency-Key"] = []string{key}
 	}
-	w := &wire{writeBy: time.Now().Add(c.guard)}
 	req := (&http.Request{
 		Method: http.MethodPost, URL: u, Host: u.Host, Header: h,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,

@@ -41,10 +41,7 @@ func adapter(t *testing.T, ch event.Channel, base string, wrong bool) providers.
 func groupingKey(r providertest.Request) string {
 	var v struct {
 		Recipients []struct {
-			Key    string `json:"recipientGroupingKey"`
-			Resend *struct {
-				On *bool `json:"isResend"`
-			} `json:"resendParameter"`
+			Key string `json:"recipientGroupingKey"`
 		} `json:"recipientList"`
 	}
 	if json.Unmarshal(r.Body, &v) != nil || len(v.Recipients) != 1 {

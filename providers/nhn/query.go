@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/doctorsflow/doctorsflow/providers"
@@ -36,7 +37,7 @@ var errUnreadable = errors.New("the answer has not the documented shape")
 // get asks a query and decodes its answer into v, which embeds [envelope].
 func (c *client) get(ctx context.Context, path string, q url.Values, v interface{ head() *header }) error {
 	u := c.base.JoinPath(path)
-	u.RawQuery = q.Encode()
+	u.RawQuery = strings.ReplaceAll(q.Encode(), "+", "%20") // as the guides write spaces
 	w := &wire{}
 	req := (&http.Request{
 		Method: http.MethodGet, URL: u, Host: u.Host,

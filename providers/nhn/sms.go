@@ -74,7 +74,7 @@ func (s *SMS) Send(ctx context.Context, m providers.Message) (providers.Receipt,
 	if err != nil {
 		return providers.Receipt{}, refused(providers.Request, codeMessage, err.Error())
 	}
-	ans, e := s.c.post(ctx, u, "", body)
+	ans, e := s.c.post(ctx, u, "", m.WriteBy, body)
 	if e != nil {
 		return providers.Receipt{}, e
 	}

@@ -18,7 +18,8 @@ import (
 
 // wire is what is known of one request's way to the gateway.
 type wire struct {
-	// writeBy is when the request may no longer be written; zero is never.
+	// writeBy is G of the send protocol: when the request may no longer be
+	// written. Zero is no limit.
 	writeBy time.Time
 	seen    atomic.Uint32
 }
@@ -51,10 +52,14 @@ func (w *wire) connected(info httptrace.GotConnInfo) {
 	if info.Conn == nil || info.Conn.SetWriteDeadline(w.writeBy) != nil {
 		return
 	}
-	if !w.writeBy.IsZero() && time.Until(w.writeBy) <= 0 {
+	if w.late() {
 		w.see(stopped)
 	}
 }
+
+// late reports whether the guard has passed. It counts on the monotonic clock
+// as long as writeBy was made by time.Now in this process.
+func (w *wire) late() bool { return !w.writeBy.IsZero() && time.Until(w.writeBy) <= 0 }
 
 // failure classifies a request without an answer by what was seen.
 //

@@ -68,19 +68,31 @@ func TestAConnectionThatComesTooLateIsNotWrittenTo(t *testing.T) {
 	})
 	const limit = 30 * time.Millisecond
 	var slow atomic.Bool
+	var dials atomic.Int32
 	slow.Store(true)
 	gw := gateway(t, srv.URL(), func(tr *http.Transport) {
 		dial := tr.DialContext
 		tr.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			dials.Add(1)
 			if slow.Load() {
 				<-time.After(2 * limit)
 			}
 			return dial(ctx, network, addr)
 		}
 	})
-	gw.c.guard = limit
-	if e := sendError(t, gw); e.Kind != providers.NotWritten || !errors.Is(e, errGuard) {
-		t.Errorf("%v; want not written, by the guard", e)
+	send := func(within time.Duration) error {
+		m := message(t)
+		if within != 0 {
+			m.WriteBy = time.Now().Add(within)
+		}
+		_, err := gw.Send(t.Context(), m)
+		return err
+	}
+	for _, within := range []time.Duration{limit, -limit} {
+		var e *providers.SendError
+		if err := send(within); !errors.As(err, &e) || e.Kind != providers.NotWritten || !errors.Is(e, errGuard) {
+			t.Errorf("%v; want not written, by the guard", err)
+		}
 	}
 	if n := len(srv.Requests()); n != 0 {
 		t.Errorf("%d requests were written", n)
@@ -88,17 +100,72 @@ func TestAConnectionThatComesTooLateIsNotWrittenTo(t *testing.T) {
 	// The next request has its own guard, and so have the ones that reuse its
 	// connection after that guard has passed.
 	slow.Store(false)
-	gw.c.guard = guard
-	if _, err := gw.Send(t.Context(), message(t)); err != nil {
-		t.Errorf("send: %v", err)
+	for _, within := range []time.Duration{time.Minute, 0, 10 * limit} {
+		if err := send(within); err != nil {
+			t.Errorf("send: %v", err)
+		}
 	}
-	gw.c.guard = limit
-	if _, err := gw.Send(t.Context(), message(t)); err != nil {
-		t.Errorf("send: %v", err)
-	}
-	<-time.After(2 * limit)
+	<-time.After(11 * limit)
 	if _, err := gw.Find(t.Context(), key, time.Now(), time.Now()); err == nil || strings.Contains(err.Error(), "timed out") {
 		t.Errorf("find on a connection whose guard has passed: %v; want an unreadable answer", err)
+	}
+	if n := dials.Load(); n != 2 {
+		t.Errorf("%d connections; want one that came too late and one that served all else", n)
+	}
+}
+
+func TestOnlyTheLackOfAConnectionProvesThatNothingWasWritten(t *testing.T) {
+	t.Parallel()
+	dial := &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
+	for _, c := range []struct {
+		seen uint32
+		err  error
+		want providers.Kind
+	}{
+		{0, io.EOF, providers.Ambiguous},
+		{0, dial, providers.NotWritten},
+		{asked, io.EOF, providers.NotWritten},
+		{asked, context.DeadlineExceeded, providers.NotWritten},
+		{asked | got, io.EOF, providers.Ambiguous}, // not even with nothing written that we know of
+		{asked | got, context.Canceled, providers.Ambiguous},
+		{asked | got, dial, providers.Ambiguous},
+		{asked | got | wrote, io.EOF, providers.Ambiguous},
+		{got, io.EOF, providers.Ambiguous},
+		{asked | got | stopped, io.EOF, providers.NotWritten},
+		{asked | got | stopped | wrote, io.EOF, providers.NotWritten},
+	} {
+		w := &wire{}
+		w.see(c.seen)
+		if e := w.failure(c.err); e.Kind != c.want {
+			t.Errorf("seen %b, %v: %v; want %v", c.seen, c.err, e, c.want)
+		}
+	}
+}
+
+// keeper is a transport that goes on reading a request after it gave up.
+type keeper struct{ kept []io.Reader }
+
+func (k *keeper) RoundTrip(r *http.Request) (*http.Response, error) {
+	k.kept = append(k.kept, r.Body)
+	return nil, errors.New("gave up")
+}
+
+func TestARequestStaysWholeWhileItMayBeRead(t *testing.T) {
+	t.Parallel()
+	k := &keeper{}
+	gw := NewAlimtalk(accountAt("http://gateway.test"), &http.Client{Transport: k})
+	for i := range 50 {
+		m := message(t)
+		m.Key = fmt.Sprintf("key-%d:kakao", i)
+		if _, err := gw.Send(t.Context(), m); err == nil {
+			t.Fatal("accepted by nobody")
+		}
+	}
+	for i, r := range k.kept {
+		body, err := io.ReadAll(r)
+		if want := fmt.Sprintf(`"key-%d:kakao"`, i); err != nil || !strings.Contains(string(body), want) {
+			t.Errorf("request %d has become %q, %v", i, body, err)
+		}
 	}
 }
 

@@ -78,7 +78,7 @@ func credentials(t *testing.T, h *Harness) {
 	gw := h.New(t, w.URL, true)
 	to, _ := h.number(t, OK)
 	m := h.message(to)
-	_, e := h.send(t, gw, m)
+	_, e := h.send(t.Context(), t, gw, m)
 	if e == nil || e.Kind != providers.Rejected || e.Scope != providers.Sender {
 		t.Errorf("%v; want rejected for the sender's sake", e)
 	}
@@ -117,7 +117,7 @@ func refusedConnection(t *testing.T, h *Harness) {
 		t.Fatal(err)
 	}
 	to, _ := h.number(t, OK)
-	if _, e := h.send(t, h.New(t, base, false), h.message(to)); e == nil || e.Kind != providers.NotWritten {
+	if _, e := h.send(t.Context(), t, h.New(t, base, false), h.message(to)); e == nil || e.Kind != providers.NotWritten {
 		t.Errorf("%v; want not written", e)
 	}
 }
@@ -140,15 +140,33 @@ func noConnection(t *testing.T, h *Harness) {
 	over, end := context.WithCancel(t.Context())
 	end()
 	for name, ctx := range map[string]context.Context{"deadline": late, "cancel": cancelled, "cancelled before": over} {
-		if _, e := h.sendWithin(ctx, t, gw, h.message(to)); e == nil || e.Kind != providers.NotWritten {
+		if _, e := h.send(ctx, t, gw, h.message(to)); e == nil || e.Kind != providers.NotWritten {
 			t.Errorf("%s: %v; want not written", name, e)
 		}
 	}
 	r := h.start(t, "")
-	if _, e := h.sendWithin(over, t, r.gw, h.message(to)); e == nil || e.Kind != providers.NotWritten {
+	if _, e := h.send(over, t, r.gw, h.message(to)); e == nil || e.Kind != providers.NotWritten {
 		t.Errorf("with a gateway at hand: %v; want not written", e)
 	}
 	if n := len(r.wire.Sends()); n != 0 {
 		t.Errorf("%d requests were written nevertheless", n)
+	}
+}
+
+func guarded(t *testing.T, h *Harness) {
+	r := h.start(t, "")
+	r.ok(t) // so that there is a connection
+	to, _ := h.number(t, OK)
+	m := h.message(to)
+	m.WriteBy = time.Now().Add(-time.Millisecond)
+	if _, e := r.send(t, m); e == nil || e.Kind != providers.NotWritten {
+		t.Errorf("%v; want not written", e)
+	}
+	if n := len(r.wire.Sends()); n != 1 {
+		t.Errorf("%d requests; want none after the first", n-1)
+	}
+	m.WriteBy = time.Now().Add(time.Minute)
+	if _, e := r.send(t, m); e != nil {
+		t.Errorf("within its guard: %v", e)
 	}
 }

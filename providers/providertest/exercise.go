@@ -4,7 +4,6 @@ import (
 	"context"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/doctorsflow/doctorsflow/providers"
 )
@@ -32,6 +31,7 @@ func Exercise(t *testing.T, h Harness) {
 		{"a used key is a duplicate, not a failure", duplicate},
 		{"a refused connection is not written", refusedConnection},
 		{"giving up before there is a connection is not written", noConnection},
+		{"after its guard a request is not written", guarded},
 		{"find knows what was accepted although the answer was lost", findLost},
 		{"find knows nothing of what never arrived", findAbsent},
 		{"results return reports", results},
@@ -116,9 +116,9 @@ func concurrent(t *testing.T, h *Harness) {
 	for range n {
 		m := h.message(to)
 		wait.Go(func() {
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
-			receipt, e := h.sendWithin(ctx, t, r.gw, m)
+			receipt, e := h.send(ctx, t, r.gw, m)
 			if e != nil {
 				t.Errorf("send: %v", e)
 			}

@@ -131,6 +131,9 @@ func (s *Simulator) putConfig(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if v.Latency != nil && *v.Latency < 0 {
+		return nil, errors.New("simulator: latency cannot be negative")
+	}
 	if v.Profile != nil {
 		if err := s.SetProfile(*v.Profile); err != nil {
 			return nil, err

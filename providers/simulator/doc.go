@@ -30,6 +30,21 @@
 // SMS templates and the review of Alimtalk templates are not simulated.
 // GET /healthz and the control plane under /__sim are ours.
 //
+// # Control plane
+//
+// All under /__sim, in JSON; errors say what to do. GET and PUT config; GET
+// and POST clock {"mode","scale","advance"}; POST profile/{name}; POST and
+// DELETE outage; POST script; POST templates, senders, sendnos,
+// unsubscribenos, consents; POST unsubscribe; PUT webhooks; GET requests,
+// ledger, violations, stats, metrics; POST reset. The fields are those of the
+// types of the same name.
+//
+// # Numbers with a meaning
+//
+// magic.go lists the recipients, template.go the template codes and
+// fixture.go the sender keys and numbers that behave in a certain way. Every
+// other number receives what it is sent, at once.
+//
 // # Time
 //
 // Report delays, the idempotency window, quotas and outages pass in virtual

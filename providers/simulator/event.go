@@ -62,6 +62,13 @@ func (a *agenda) next() int64 {
 	return a.heap[0].due
 }
 
+const (
+	// settleBatch is how many events are done before senders get a turn.
+	settleBatch = 256
+	// settleEvery keeps Run from waking up for each of many close events.
+	settleEvery = time.Millisecond
+)
+
 // schedule has do called, with mu held, once the virtual time is due. mu is
 // held.
 func (s *Simulator) schedule(due int64, do func(int64)) {
@@ -76,16 +83,15 @@ func (s *Simulator) schedule(due int64, do func(int64)) {
 // call it first, so that what they see is true without Run as well.
 func (s *Simulator) settle() {
 	now := s.clock.now().UnixNano()
-	if s.nextDue.Load() > now {
-		return
+	for s.nextDue.Load() <= now {
+		s.mu.Lock()
+		for n := 0; n < settleBatch && s.agenda.next() <= now; n++ {
+			e := s.agenda.pop()
+			e.do(e.due)
+		}
+		s.nextDue.Store(s.agenda.next())
+		s.mu.Unlock()
 	}
-	s.mu.Lock()
-	for s.agenda.next() <= now {
-		e := s.agenda.pop()
-		e.do(e.due)
-	}
-	s.nextDue.Store(s.agenda.next())
-	s.mu.Unlock()
 }
 
 // untilNext returns how long to wait on the wall clock for the next event, a
@@ -104,5 +110,5 @@ func (s *Simulator) untilNext() time.Duration {
 	if !ok {
 		return time.Hour
 	}
-	return max(d, 0)
+	return max(d, settleEvery)
 }

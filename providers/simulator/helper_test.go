@@ -3,6 +3,7 @@ package simulator
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -168,6 +169,18 @@ func with(b obj, field string, v any) obj {
 func (g *gateway) kakao(no, key string, heads ...string) got {
 	g.t.Helper()
 	return g.do("POST", kakaoBase+"messages", js(kakaoBody(no, key)), heads...)
+}
+
+// kakaoMany sends n messages to numbers in 010-1xxx, a thousand per request.
+func (g *gateway) kakaoMany(n int) {
+	g.t.Helper()
+	for from := 0; from < n; from += maxRecipients {
+		var to []any
+		for i := from; i < min(from+maxRecipients, n); i++ {
+			to = append(to, kakaoTo(fmt.Sprintf("0101%07d", i), fmt.Sprintf("r%d:kakao", i)))
+		}
+		g.mustOK(g.do("POST", kakaoBase+"messages", js(with(kakaoBody("", ""), "recipientList", to))))
+	}
 }
 
 func (g *gateway) sms(no, key string) got {

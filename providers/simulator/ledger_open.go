@@ -84,6 +84,9 @@ func (s *Simulator) replay(f io.Reader) (end int64, err error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	// The file has far more bytes than earlier lives had hooks, so that none of
+	// their hookIds comes again.
+	s.count.hookIDs = uint64(end)
 	for n := range s.store.next {
 		if v, ok := pending[n]; ok {
 			s.resume(n, &v)

@@ -77,6 +77,21 @@ func TestMagicNumbersDoWhatTheirTableSays(t *testing.T) {
 	}
 }
 
+func TestLMSExpireLater(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newGateway(t, Config{Open: true})
+		id := g.mustOK(g.do("POST", smsBase+"sender/mms", js(lmsBody("01000003000", "r1:sms")))).at("body.data.requestId")
+		time.Sleep(lmsExpiry - time.Second)
+		for _, want := range []string{"<null>", "2000"} {
+			if got := g.do("GET", smsBase+"sender/mms/"+id+"?recipientSeq=1", "").at("body.data.resultCode"); got != want {
+				t.Errorf("result = %s, want %s", got, want)
+			}
+			time.Sleep(time.Second)
+		}
+	})
+}
+
 func TestStatusesFollowTheResult(t *testing.T) {
 	t.Parallel()
 	tests := []struct{ no, kakao, sms string }{
@@ -283,9 +298,7 @@ func TestProfileShares(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGateway(t, Config{Open: true, Profile: "healthy", Latency: time.Nanosecond})
 		const n = 4000
-		for i := range n {
-			g.kakao(fmt.Sprintf("0101%07d", i), fmt.Sprintf("r%d:kakao", i))
-		}
+		g.kakaoMany(n)
 		time.Sleep(time.Hour)
 		count := make(map[string]int)
 		for _, e := range g.Ledger() {

@@ -8,10 +8,9 @@ import (
 
 // counts are numbers of what happened. Guarded by Simulator.mu.
 type counts struct {
-	accept       [len(kindNames)]uint64
-	results      map[resultKey]uint64
-	hookIDs      uint64
-	hooksDropped uint64
+	accept  [len(kindNames)]uint64
+	results map[resultKey]uint64
+	hookIDs uint64
 }
 
 type resultKey struct {
@@ -48,7 +47,7 @@ func newMetrics(s *Simulator) *metrics {
 			Name: "doctorsflow_simulator_requests_total", Help: "Gateway requests by product, endpoint and code of the answer.",
 		}, []string{"product", "method", "endpoint", "code"}),
 		hooks: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "doctorsflow_simulator_webhooks_total", Help: "Hooks posted, by whether the receiver took them.",
+			Name: "doctorsflow_simulator_webhooks_total", Help: "Hooks, by what became of them: taken, refused or dropped on purpose.",
 		}, []string{"outcome"}),
 		s:        s,
 		accepted: prometheus.NewDesc("doctorsflow_simulator_accepted_total", "Messages accepted.", []string{"product"}, nil),
@@ -92,6 +91,7 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (m *metrics) Collect(ch chan<- prometheus.Metric) {
+	m.s.settle()
 	m.s.mu.Lock()
 	defer m.s.mu.Unlock()
 	count := func(d *prometheus.Desc, n float64, labels ...string) {

@@ -125,6 +125,7 @@ func (o *oracle) violate(v Violation) {
 
 // Violations returns the breaches so far, oldest first, at most 10,000.
 func (s *Simulator) Violations() []Violation {
+	s.settle()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return append([]Violation(nil), s.oracle.violations...)

@@ -2,6 +2,7 @@ package simulator
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -48,6 +49,16 @@ func TestOracleKnowsKakaoAndSMSAsOneMessage(t *testing.T) {
 				}
 				if diff := cmp.Diff(tt.want, g.breaches()); diff != "" {
 					t.Errorf("violations (-want +got):\n%s", diff)
+				}
+				visible := 0
+				for _, e := range g.Ledger() {
+					if e.Visible() {
+						visible++
+					}
+				}
+				doubled := slices.Contains(tt.want, DoubleDelivery) || tt.name == "failed_then_delivered"
+				if tt.name != "fallback_before_the_report" && (visible > 1) != doubled {
+					t.Errorf("%d on the handset", visible)
 				}
 			})
 		})

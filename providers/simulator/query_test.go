@@ -247,20 +247,20 @@ func TestOldSettledMessagesMakeRoom(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t, Config{Open: true, KeepMessages: 1000, KeepRequests: -1})
 	g.mustOK(g.kakao("01004000000", "pending:kakao"))
-	for i := range 4000 {
-		g.kakao("01012345678", fmt.Sprintf("r%d:kakao", i))
-	}
+	g.kakaoMany(4000)
 	if got := g.findKakao("pending:kakao").at(kakaoList + "totalCount"); got != "1" {
 		t.Error("an open message was dropped")
 	}
 	if n := len(g.Ledger()); n > 1000+3*chunkSize {
 		t.Errorf("%d kept: one open message holds the others", n)
 	}
+	old := g.mustOK(g.kakao("01012345678", "old:kakao")).at("message.requestId")
 	g.Reset()
-	first := g.mustOK(g.kakao("01012345678", "first:kakao")).at("message.requestId")
-	for i := range 4000 {
-		g.kakao("01012345678", fmt.Sprintf("r%d:kakao", i))
+	if again := g.mustOK(g.kakao("01012345678", "old:kakao")).at("message.requestId"); again == old {
+		t.Errorf("%s is given out twice", old)
 	}
+	first := g.mustOK(g.kakao("01012345678", "first:kakao")).at("message.requestId")
+	g.kakaoMany(4000)
 	if n := len(g.Ledger()); n < 1000 || n > 1000+2*chunkSize {
 		t.Errorf("%d kept, want about 1000", n)
 	}

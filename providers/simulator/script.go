@@ -1,6 +1,7 @@
 package simulator
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"strings"
@@ -18,9 +19,14 @@ type Script struct {
 	RecipientNo string `json:"recipient_no,omitempty"`
 	// Times is how many requests are answered; 0 is 1.
 	Times int `json:"times,omitempty"`
-	// Process has the gateway process the request first; what it would have
-	// answered is replaced. Otherwise it never hears of it.
+	// Process has the gateway process the request; its own answer is given
+	// unless Status, Body or Reset says another. Otherwise the gateway never
+	// hears of it.
 	Process bool `json:"process,omitempty"`
+	// Hold keeps the request on its way to the gateway for that long, in
+	// virtual time, and then has it processed, also when the client has given
+	// up by then.
+	Hold Duration `json:"hold,omitempty"`
 	// Delay is waited before the answer, in virtual time.
 	Delay Duration `json:"delay,omitempty"`
 	// Reset ends the connection instead of answering.
@@ -33,8 +39,8 @@ type Script struct {
 
 func (x *Script) check() error {
 	switch {
-	case x.Times < 0 || x.Delay < 0:
-		return errors.New("simulator: a script's times and delay cannot be negative")
+	case x.Times < 0 || x.Delay < 0 || x.Hold < 0:
+		return errors.New("simulator: a script's times, delay and hold cannot be negative")
 	case x.Status != 0 && (x.Status < 200 || x.Status > 599):
 		return errors.New("simulator: a script's status is an HTTP status from 200 to 599")
 	}
@@ -109,11 +115,43 @@ func (s *Simulator) scripted(c *call) (answer, bool) {
 	if !ok {
 		return answer{}, false
 	}
-	if x.Process {
-		c.route.handle(s, c)
+	a, whole := x.answer(), x.Status != 0 || x.Body != "" || x.Reset
+	if x.Process || x.Hold > 0 {
+		own, err := s.held(c, time.Duration(x.Hold))
+		if err != nil {
+			return answer{wire: wireReset}, true
+		}
+		if !whole {
+			a = own
+		}
 	}
 	if err := s.clock.sleep(c.req.ctx, time.Duration(x.Delay)); err != nil {
 		return answer{wire: wireReset}, true
 	}
-	return x.answer(), true
+	return a, true
+}
+
+// held has a request processed after d. It ends with the client's patience;
+// the request arrives all the same.
+func (s *Simulator) held(c *call, d time.Duration) (answer, error) {
+	if d == 0 {
+		return c.route.handle(s, c), nil
+	}
+	late := *c
+	req := *c.req
+	req.ctx = context.WithoutCancel(c.req.ctx)
+	late.req = &req
+	done := make(chan answer, 1)
+	go func() {
+		_ = s.clock.sleep(req.ctx, d) // its context never ends
+		late.at, late.set = s.clock.now(), s.set.Load()
+		done <- late.route.handle(s, &late)
+	}()
+	select {
+	case a := <-done:
+		c.fault, c.early = late.fault, late.early
+		return a, nil
+	case <-c.req.ctx.Done():
+		return answer{}, c.req.ctx.Err()
+	}
 }

@@ -152,7 +152,8 @@ func (s *Simulator) Run(ctx context.Context) error {
 }
 
 // Reset forgets all traffic: messages, violations, keys, counters of tries,
-// quotas, outages and scripts. Settings and fixtures stay.
+// quotas, outages and scripts. Settings and fixtures stay, and no id is given
+// out a second time.
 func (s *Simulator) Reset() {
 	s.forget()
 	s.mu.Lock()
@@ -172,12 +173,10 @@ func (s *Simulator) forget() {
 	s.outbox.reset()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	keep, salt := s.store.keep, s.store.salt
-	s.store = newStore(s.seed, keep)
-	s.store.salt = salt
+	s.store = s.store.successor()
 	s.oracle = newOracle()
 	s.agenda = agenda{}
-	s.count = counts{}
+	s.count = counts{hookIDs: s.count.hookIDs}
 	s.nextDue.Store(math.MaxInt64)
 }
 

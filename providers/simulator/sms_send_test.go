@@ -236,7 +236,7 @@ func FuzzSendSMS(f *testing.F) {
 	f.Add([]byte(`{"body":"\u0000","sendNo":"15880000","recipientList":[{"recipientNo":"+82-10-1234-5678"}]}`))
 	f.Add([]byte(`{"body":{},"recipientList":"x"}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		g := newGateway(t, Config{Open: true, Scale: 1e6})
+		g := newGateway(t, Config{Open: true, Scale: 1e6, KeepRequests: -1})
 		a := g.do("POST", smsBase+"sender/sms", string(body))
 		if a.err == nil && a.status != 200 && a.status != 429 && a.status < 500 {
 			t.Fatalf("status %d", a.status)

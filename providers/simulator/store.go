@@ -54,6 +54,15 @@ func newStore(seed uint64, keep int) *store {
 	}
 }
 
+// successor returns an empty store whose numbers go on after st's.
+func (st *store) successor() *store {
+	n := newStore(0, st.keep)
+	n.salt, n.last = st.salt, st.last
+	n.next = (st.next + chunkSize - 1) / chunkSize * chunkSize
+	n.dropped = n.next
+	return n
+}
+
 func (st *store) keyHash(key string) uint64 { return maphash.String(st.hash, key) }
 
 // get returns message n, or nil if it never was or is dropped.

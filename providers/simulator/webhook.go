@@ -76,12 +76,16 @@ func (s *Simulator) hook(n uint32, m *message, a anomaly, due time.Time) {
 		return
 	}
 	r := s.dice(drawHook, m.app, m.recipient, n)
-	dup, drop, typo, reorder := r.Float64() < to.DupRate, r.Float64() < to.DropRate, r.Float64() < to.TypoRate, r.Float64() < to.ReorderRate
+	hit := func(rate float64) bool { return r.Float64() < rate }
+	dup, drop, typo, reorder := hit(to.DupRate), hit(to.DropRate), hit(to.TypoRate), hit(to.ReorderRate)
 	if drop {
-		s.count.hooksDropped++
+		s.metrics.hooks.WithLabelValues("dropped").Inc()
 		return
 	}
-	h := &hook{app: m.app, product: m.kind.product(), to: to, event: "MESSAGE_RESULT_UPDATE", typos: typo || a == hookTypos, forged: to.BadSignature || a == hookForged, ghost: a == hookGhost}
+	h := &hook{
+		app: m.app, product: m.kind.product(), to: to, event: "MESSAGE_RESULT_UPDATE",
+		typos: typo || a == hookTypos, forged: to.BadSignature || a == hookForged, ghost: a == hookGhost,
+	}
 	h.fields = s.hookFields(m, m.code, h.typos)
 	hooks := []*hook{h}
 	if to.Conflict && m.state == delivered && a != hookConflict {
