@@ -1,6 +1,7 @@
 package nhn
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -108,7 +109,7 @@ func TestMessagesThatCannotBeSentAreNotWritten(t *testing.T) {
 			m := message(t)
 			c.change(&m)
 			_, err := gw.Send(t.Context(), m)
-			e, ok := err.(*providers.SendError)
+			e, ok := errors.AsType[*providers.SendError](err)
 			if !ok || e.Kind != providers.Rejected || e.Scope != c.scope || !word(e.Code).plain(maxCode) {
 				t.Errorf("%s: %v; want rejected", name, err)
 			}
