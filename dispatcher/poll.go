@@ -129,7 +129,7 @@ func (p *Poller) match(ctx context.Context, poll store.Polling, results []provid
 			d.At = poll.Now.UTC()
 		}
 		if r.State == providers.Failed {
-			d.Status, d.Reason = event.Failed, event.Rejected(r.Code)
+			d.Status, d.Reason, d.Final = event.Failed, event.Rejected(r.Code), r.Scope == providers.Policy
 		}
 		events = append(events, d)
 	}

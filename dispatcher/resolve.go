@@ -155,7 +155,20 @@ func (r *Resolver) ask(ctx context.Context, u store.Unresolved) (providers.Resul
 	if err != nil || len(results) == 0 {
 		return providers.Result{}, false, err
 	}
-	return results[0], true, nil
+	return telling(results), true, nil
+}
+
+// telling picks the result that decides: a message that arrived, or may still,
+// outweighs any later one that failed.
+func telling(results []providers.Result) providers.Result {
+	for _, state := range []providers.State{providers.Delivered, providers.Pending, providers.Unconfirmed} {
+		for _, r := range results {
+			if r.State == state {
+				return r
+			}
+		}
+	}
+	return results[0]
 }
 
 // evidence says in the gateway's words what became of the message.
@@ -168,7 +181,7 @@ func evidence(d *event.Delivery, u store.Unresolved, res providers.Result, t sto
 	case providers.Delivered:
 		d.Status = event.Delivered
 	case providers.Failed:
-		d.Status, d.Reason = event.Failed, event.Rejected(res.Code)
+		d.Status, d.Reason, d.Final = event.Failed, event.Rejected(res.Code), res.Scope == providers.Policy
 	default:
 		if u.State == store.StateSent {
 			return reportTimeout(d, u, t)

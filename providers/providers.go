@@ -76,6 +76,8 @@ type Result struct {
 	RequestID string
 	Seq       int
 	State     State
+	// Scope says what a failure is about.
+	Scope Scope
 	// Code is the product's own result code ("1000", "3019", "E915").
 	Code string
 	At   time.Time

@@ -132,7 +132,7 @@ func (a *Alimtalk) Find(ctx context.Context, key string, from, to time.Time) ([]
 		}
 		rows = append(rows, more...)
 	}
-	rs, err := found(rows, key, alimtalkState)
+	rs, err := found(rows, key, alimtalkReading)
 	if err != nil {
 		return nil, unavailable("alimtalk list", err)
 	}
@@ -181,8 +181,11 @@ func (a *Alimtalk) Results(ctx context.Context, from, to time.Time) ([]providers
 	if err != nil {
 		return nil, unavailable("alimtalk results", err)
 	}
-	return changed(rows, alimtalkState), nil
+	return changed(rows, alimtalkReading), nil
 }
+
+// How the rows of this product are understood.
+var alimtalkReading = reading{alimtalkState, alimtalkReports}
 
 // alimtalkState reads one message's result. The code decides; messageStatus
 // speaks where there is none, or only a weak one.

@@ -101,8 +101,14 @@ func (r *row) key() string {
 	return string(r.TypoKey)
 }
 
-// result is the row as the port has it; state is the product's reading.
-func (r *row) result(state providers.State) (providers.Result, bool) {
+// reading is how one product's rows are understood.
+type reading struct {
+	state func(*row) providers.State
+	codes reports
+}
+
+// result is the row as the port has it.
+func (r *row) result(read reading) (providers.Result, bool) {
 	seq := r.Seq
 	if !seq.set {
 		seq = r.OldSeq
@@ -118,7 +124,7 @@ func (r *row) result(state providers.State) (providers.Result, bool) {
 		code = "other"
 	}
 	return providers.Result{
-		Key: r.key(), RequestID: string(r.RequestID), Seq: seq.n, State: state, Code: code,
+		Key: r.key(), RequestID: string(r.RequestID), Seq: seq.n, State: read.state(r), Scope: read.codes[string(r.Code)].scope, Code: code,
 		At: firstTime(r.ReceiveDate, r.ResultDate, r.UpdateDate, r.RequestDate),
 	}, true
 }
@@ -153,7 +159,7 @@ func paging(q url.Values, n, size int) {
 // found turns rows into results for one key, newest first. A row that does not
 // say its key, or has no usable id, spoils the whole answer: it might be the
 // message that is looked for.
-func found(rows []row, key string, state func(*row) providers.State) ([]providers.Result, error) {
+func found(rows []row, key string, read reading) ([]providers.Result, error) {
 	type dated struct {
 		providers.Result
 		asked time.Time
@@ -161,7 +167,7 @@ func found(rows []row, key string, state func(*row) providers.State) ([]provider
 	var ds []dated
 	for i := range rows {
 		r := &rows[i]
-		res, ok := r.result(state(r))
+		res, ok := r.result(read)
 		if !ok || res.Key == "" {
 			return nil, errUnreadable
 		}
@@ -180,10 +186,10 @@ func found(rows []row, key string, state func(*row) providers.State) ([]provider
 
 // changed turns rows of message-results into results. A row without a usable id
 // is left out: it can name no message, and must not hold up the others.
-func changed(rows []row, state func(*row) providers.State) []providers.Result {
+func changed(rows []row, read reading) []providers.Result {
 	out := make([]providers.Result, 0, len(rows))
 	for i := range rows {
-		if res, ok := rows[i].result(state(&rows[i])); ok {
+		if res, ok := rows[i].result(read); ok {
 			out = append(out, res)
 		}
 	}

@@ -196,7 +196,7 @@ func (s *SMS) Find(ctx context.Context, key string, from, to time.Time) ([]provi
 			rows = append(rows, more...)
 		}
 	}
-	rs, err := found(rows, key, smsState)
+	rs, err := found(rows, key, smsReading)
 	if err != nil {
 		return nil, unavailable("sms list", err)
 	}

@@ -33,7 +33,7 @@ func (s *SMS) Results(ctx context.Context, from, to time.Time) ([]providers.Resu
 		if err != nil {
 			return nil, unavailable("sms results", err)
 		}
-		out = append(out, changed(rows, smsState)...)
+		out = append(out, changed(rows, smsReading)...)
 	}
 	return out, nil
 }
@@ -85,6 +85,9 @@ func smsRows(b json.RawMessage) (rows []row, known bool, err error) {
 	}
 	return rows, true, nil
 }
+
+// How the rows of this product are understood.
+var smsReading = reading{smsState, smsReports}
 
 // smsState reads one message's result. msgStatus is absent from
 // message-results; there the code decides alone.
