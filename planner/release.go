@@ -207,12 +207,14 @@ func (r *Release) triggers(ctx context.Context) (int, error) {
 func (r *Release) guard(ctx context.Context) {
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
+	lost := false
 	for n := 0; ; n++ {
 		if err := r.Clock.TickClock(ctx); err != nil && !errors.Is(err, store.ErrUnavailable) && ctx.Err() == nil {
 			r.Logger.Warn("clock mark", "err", err)
 		}
 		if n%5 == 0 {
-			if err := r.watch(ctx); err != nil && ctx.Err() == nil {
+			var err error
+			if lost, err = r.watch(ctx, lost); err != nil && ctx.Err() == nil {
 				r.Logger.Warn("stream marks", "err", err)
 			}
 		}
@@ -224,16 +226,18 @@ func (r *Release) guard(ctx context.Context) {
 	}
 }
 
-func (r *Release) watch(ctx context.Context) error {
+// watch compares the streams with their marks and wakes what is in flight when
+// one went back. lost says that an earlier look found so and could not wake it;
+// what watch returns is for the next look.
+func (r *Release) watch(ctx context.Context, lost bool) (bool, error) {
 	marks, err := r.Broker.Marks(ctx)
 	if err != nil {
-		return err
+		return lost, err
 	}
-	lost := false
 	for _, m := range marks {
 		back, err := r.Clock.MarkStream(ctx, store.Watermark(m))
 		if err != nil {
-			return err
+			return lost, err
 		}
 		if back {
 			r.Logger.Error("stream went back: what is in flight is published again", "stream", m.Stream, "last_seq", m.LastSeq)
@@ -241,11 +245,12 @@ func (r *Release) watch(ctx context.Context) error {
 		lost = lost || back
 	}
 	if !lost {
-		return nil
+		return false, nil
 	}
 	steps, triggers, err := r.Clock.WakeAll(ctx)
-	if err == nil {
-		r.Logger.Info("in flight work is published again", "steps", steps, "triggers", triggers)
+	if err != nil {
+		return true, err
 	}
-	return err
+	r.Logger.Info("in flight work is published again", "steps", steps, "triggers", triggers)
+	return false, nil
 }

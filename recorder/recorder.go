@@ -5,6 +5,7 @@ package recorder
 
 import (
 	"context"
+	"errors"
 
 	"github.com/doctorsflow/doctorsflow/internal/event"
 	"github.com/doctorsflow/doctorsflow/internal/store"
@@ -32,7 +33,7 @@ func (r *Recorder) Handle(ctx context.Context, batch []*stream.Msg[event.Deliver
 		events[i] = m.Event
 	}
 	fallbacks, err := r.Ledger.SettleDeliveries(ctx, events, r.apply)
-	if err != nil && len(batch) > 1 {
+	if err != nil && len(batch) > 1 && !errors.Is(err, store.ErrUnavailable) {
 		// One event that cannot be applied must not hold its neighbours.
 		for _, m := range batch {
 			r.Handle(ctx, []*stream.Msg[event.Delivery]{m})
