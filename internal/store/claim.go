@@ -25,6 +25,7 @@ type Candidate struct {
 	Run         uuid.UUID
 	Workflow    uuid.UUID
 	Patient     uuid.UUID
+	Campaign    uuid.UUID // zero: none
 	Node        string
 	DueAt       time.Time
 	Expires     time.Time
@@ -94,7 +95,7 @@ const selectCandidates = `
 SELECT s.tenant_id, s.id, s.lane, s.attempt, s.plan_epoch, s.root_id, s.execution_id, s.node, s.channel,
        s.due_at, s.expires_at, s.late, s.first_intent_at,
        app_now(), t.paused_at IS NOT NULL OR f.paused_at IS NOT NULL,
-       e.status IN ('completed', 'failed'), e.plan_epoch, e.workflow_id, e.version, e.patient_id, e.trigger_id,
+       e.status IN ('completed', 'failed'), e.plan_epoch, e.workflow_id, e.version, e.patient_id, e.trigger_id, e.campaign_id,
        ARRAY(SELECT coalesce(x.class, '*') FROM suppressions x WHERE x.tenant_id = s.tenant_id AND x.phone_index = p.phone_index
              AND x.lifted_at IS NULL AND (x.channel IS NULL OR x.channel = s.channel)),
        coalesce((SELECT c.granted FROM consents c WHERE c.tenant_id = s.tenant_id AND c.patient_id = p.id
@@ -200,11 +201,11 @@ func (db *DB) candidates(ctx context.Context, tx pgx.Tx, due []event.Step) (out 
 			w := row{Candidate: c}
 			var zone string
 			var from, until pgtype.Time
-			var account *uuid.UUID
+			var account, campaign *uuid.UUID
 			var intent *time.Time
 			err := r.Scan(&c.Tenant, &c.ID, &c.Lane, &c.Attempt, &c.PlanEpoch, &c.Root, &c.Run, &c.Node, &c.Channel,
 				&c.DueAt, &c.Expires, &c.Late, &intent,
-				&c.Now, &c.Paused, &c.RunDone, &c.RunEpoch, &c.Workflow, &w.version, &c.Patient, &w.trigger,
+				&c.Now, &c.Paused, &c.RunDone, &c.RunEpoch, &c.Workflow, &w.version, &c.Patient, &w.trigger, &campaign,
 				&c.Suppressed, &c.Consented,
 				&c.Clinic.Name, &c.Clinic.Phone, &zone, &from, &until, &w.tenantKey,
 				&account, &w.patientKey, &w.name, &w.phone)
@@ -212,6 +213,9 @@ func (db *DB) candidates(ctx context.Context, tx pgx.Tx, due []event.Step) (out 
 			c.Clinic.QuietFrom, c.Clinic.QuietUntil = clock(from), clock(until)
 			if account != nil {
 				c.Account = *account
+			}
+			if campaign != nil {
+				c.Campaign = *campaign
 			}
 			if intent != nil {
 				c.FirstIntent = *intent
@@ -285,7 +289,11 @@ type claimRows struct {
 }
 
 func (r *claimRows) add(c *Candidate, content string) error {
-	meta, err := json.Marshal(map[string]uuid.UUID{"workflow_id": c.Workflow, "execution_id": c.Run, "step_id": c.ID, "root_id": c.Root})
+	links := map[string]uuid.UUID{"workflow_id": c.Workflow, "execution_id": c.Run, "step_id": c.ID, "root_id": c.Root}
+	if c.Campaign != uuid.Nil {
+		links["campaign_id"] = c.Campaign
+	}
+	meta, err := json.Marshal(links)
 	if err != nil {
 		return err
 	}
