@@ -301,7 +301,7 @@ func TestPublicationChangesNoAnswer(t *testing.T) {
 		if got := w.count(t, "unpublished_total", ""); got != 600 {
 			t.Errorf("%v left to release", got)
 		}
-		if n := strings.Count(w.logged.String(), "publication of triggers fails"); n != 1 {
+		if n := strings.Count(w.logged.String(), "out of reach"); n != 1 {
 			t.Errorf("one outage was logged %d times", n)
 		}
 	})

@@ -16,8 +16,8 @@ type outage struct {
 func (o *outage) report(err error) {
 	switch {
 	case err != nil && o.down.CompareAndSwap(false, true):
-		o.log.Error("ingest: "+o.what+" fails", "err", err)
+		o.log.Error("out of reach", "part", o.what, "err", err)
 	case err == nil && o.down.Load() && o.down.CompareAndSwap(true, false):
-		o.log.Info("ingest: " + o.what + " works again")
+		o.log.Info("works again", "part", o.what)
 	}
 }

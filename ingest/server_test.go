@@ -2,9 +2,10 @@ package ingest_test
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
-	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -22,7 +23,7 @@ func (w *world) serve(t *testing.T, patience time.Duration) string {
 	s := httptest.NewUnstartedServer(w.mux)
 	s.Config.ReadHeaderTimeout, s.Config.ReadTimeout = 20*time.Second, patience
 	s.Config.MaxHeaderBytes = 16 << 10
-	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	s.Start()
 	t.Cleanup(s.Close)
 	return s.Listener.Addr().String()
@@ -92,7 +93,7 @@ func TestNoRequestIsSmuggledBehindAnother(t *testing.T) {
 			for {
 				res, err := http.ReadResponse(in, &http.Request{Method: http.MethodPost})
 				if err != nil {
-					if e, ok := err.(net.Error); ok && e.Timeout() {
+					if e, ok := errors.AsType[net.Error](err); ok && e.Timeout() {
 						t.Error("the connection stayed open")
 					}
 					break

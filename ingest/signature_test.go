@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -363,7 +364,7 @@ func TestSecretsSurviveTheirText(t *testing.T) {
 	}
 	b64 := base64.StdEncoding.EncodeToString
 	for _, s := range []string{"", "whsec_", "demo-secret", b64(secret), "whsec_" + b64(secret[:23]), "whsec_!" + b64(secret), "whsec_" + b64(make([]byte, 65))} {
-		if _, err := ingest.DecodeSecret(s); err != ingest.ErrSecret {
+		if _, err := ingest.DecodeSecret(s); !errors.Is(err, ingest.ErrSecret) {
 			t.Errorf("DecodeSecret(%q) = %v", s, err)
 		}
 	}

@@ -184,8 +184,10 @@ func TestPayloadIsJudgedWithPointers(t *testing.T) {
 		{"name_empty", patient(`{"external_id":"7","name":""}`), 202, ""},
 		{"name_is_object", patient(`{"external_id":"7","name":{}}`), 422, "invalid-payload /patient/name:not-a-string"},
 		{"unknown_fields_are_welcome", `{"type":"t","patient":{"external_id":"7","x":1},"tenant_id":"b","state":{}}`, 202, ""},
-		{"several", `{"type":1,"patient":{"id":"x","phone":"1588-1234"}}`, 422,
-			"invalid-payload /type:not-a-string /patient/id:not-a-uuid /patient/phone:not-mobile"},
+		{
+			"several", `{"type":1,"patient":{"id":"x","phone":"1588-1234"}}`, 422,
+			"invalid-payload /type:not-a-string /patient/id:not-a-uuid /patient/phone:not-mobile",
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

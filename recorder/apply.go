@@ -30,7 +30,7 @@ func Apply(s store.StepNow, e event.Delivery, t store.Timing) store.Transition {
 	case event.Sent:
 		return accepted(s, e, t)
 	case event.Delivered:
-		return delivered(s, e)
+		return delivered(s)
 	case event.Failed:
 		return failed(s, e, t)
 	case event.Unknown:
@@ -73,7 +73,7 @@ func accepted(s store.StepNow, e event.Delivery, t store.Timing) store.Transitio
 	return store.Transition{}
 }
 
-func delivered(s store.StepNow, e event.Delivery) store.Transition {
+func delivered(s store.StepNow) store.Transition {
 	switch s.State {
 	case store.StatePlanned, store.StateClaimed, store.StateUnknown, store.StateParked:
 		return store.Transition{State: store.StateDelivered, Reason: event.ConfirmedByReport, Finish: true}

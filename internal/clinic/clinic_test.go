@@ -133,8 +133,8 @@ var place = regexp.MustCompile(`\[\d+:\d+\]`)
 func TestParseIsStrictAndSaysWhere(t *testing.T) {
 	t.Parallel()
 	tests := []struct{ name, file, where, says string }{
-		{"unknown_key", "tenant:\n  slug: a\n  nmae: A\n", "[3:3]", `"nmae"`},
-		{"unknown_key_in_a_list", "patients:\n  - {external_id: a, nmae: b}\n", "[2:22]", `"nmae"`},
+		{"unknown_key", "tenant:\n  slug: a\n  colour: A\n", "[3:3]", `"colour"`},
+		{"unknown_key_in_a_list", "patients:\n  - {external_id: a, colour: b}\n", "[2:22]", `"colour"`},
 		{"key_in_another_case", "Tenant: {}\n", "[1:1]", `"Tenant"`},
 		{"doubled_key", "tenant:\n  slug: a\n  slug: b\n", "[3:3]", "already defined"},
 		{"text_for_a_number", "workflows:\n  - steps: [{day: one}]\n", "[2:19]", "int"},

@@ -17,7 +17,7 @@ func TestNoErrorShowsAPatient(t *testing.T) {
 	t.Parallel()
 	for _, number := range []string{"010-2753-6142", "01027536142", "01027536148", "+82 10-2753-6142", "821027536142"} {
 		for _, format := range []string{
-			"patients:\n  - {external_id: a, name: 김하늘, phone: %s}\n  - {external_id: b, nmae: 김하늘, phone: %[1]s}\n",
+			"patients:\n  - {external_id: a, name: 김하늘, phone: %s}\n  - {external_id: b, colour: 김하늘, phone: %[1]s}\n",
 			"patients:\n  - {external_id: a, %s: 김하늘}\n",
 			"patients:\n  - {external_id: a, 김하늘: %s}\n",
 			"patients:\n  - {external_id: a, name: 김하늘, opted_out: %s}\n",

@@ -41,8 +41,8 @@ func delivery() *event.Delivery {
 }
 
 // with returns what make returns, changed by f.
-func with[T any](make func() *T, f func(*T)) *T {
-	v := make()
+func with[T any](fresh func() *T, f func(*T)) *T {
+	v := fresh()
 	f(v)
 	return v
 }

@@ -61,7 +61,7 @@ func (f finder) cached(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer release()
+	defer func() { _ = release() }() // the kernel ends it with the process at the latest
 	if _, err := os.Stat(bin); err == nil {
 		return bin, nil
 	}

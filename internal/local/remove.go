@@ -22,7 +22,7 @@ func Remove(dir string) error {
 	if err != nil {
 		return err
 	}
-	defer lock.Release()
+	defer func() { _ = lock.Release() }() // its file is gone by then
 	folder, err := resolve(dir)
 	if err != nil {
 		return fmt.Errorf("local: remove: %w", err)
@@ -56,7 +56,7 @@ func removeCluster(p place) error {
 	if err != nil {
 		return err
 	}
-	defer lock.Release()
+	defer func() { _ = lock.Release() }() // its file is gone by then
 	if err := stopOrphan(context.Background(), p, slog.New(slog.DiscardHandler)); err != nil {
 		return fmt.Errorf("local: remove: %w", err)
 	}

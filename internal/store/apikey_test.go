@@ -146,3 +146,24 @@ func TestOnlyWhatLooksLikeAKeyIsLookedUp(t *testing.T) {
 		}
 	}
 }
+
+func TestOnlyItsOwnTenantRevokesAKey(t *testing.T) {
+	t.Parallel()
+	l := newLedger(t)
+	other := l.beside("other")
+	plaintext, k := l.apiKey("owner", time.Time{})
+	if err := l.RevokeAPIKey(t.Context(), other.tenant, k.ID); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("by another tenant: %v, want ErrNotFound", err)
+	}
+	if _, err := l.byKey(plaintext); err != nil {
+		t.Fatalf("another tenant revoked it: %v", err)
+	}
+	for range 2 {
+		if err := l.RevokeAPIKey(t.Context(), l.tenant, k.ID); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := l.byKey(plaintext); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("after it was revoked: %v, want ErrNotFound", err)
+		}
+	}
+}

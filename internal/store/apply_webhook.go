@@ -4,13 +4,13 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
-	"github.com/doctorsflow/doctorsflow/internal/clinic"
 	"github.com/doctorsflow/doctorsflow/internal/phone"
 	"github.com/doctorsflow/doctorsflow/internal/seal"
 )
@@ -150,7 +150,7 @@ func (a *applying) patients(ctx context.Context) error {
 			return err
 		}
 		if p.OptedOut {
-			if err := a.optOut(ctx, p, number, have, want); err != nil {
+			if err := a.optOut(ctx, number, have, want); err != nil {
 				return err
 			}
 		}
@@ -175,7 +175,7 @@ func (a *applying) patients(ctx context.Context) error {
 }
 
 // optOut makes a new suppression part of the patient's difference.
-func (a *applying) optOut(ctx context.Context, p clinic.Patient, number phone.Number, have, want map[string]string) error {
+func (a *applying) optOut(ctx context.Context, number phone.Number, have, want map[string]string) error {
 	fresh, err := suppress(ctx, a.tx, a.id, phoneIndex(a.key, number), "apply")
 	if have != nil {
 		have["opted_out"] = fmt.Sprint(!fresh)
@@ -189,7 +189,7 @@ func (a *applying) havePatient(ctx context.Context, external string) (id uuid.UU
 	fields := map[string][]byte{}
 	var name, number, email, birth []byte
 	err = a.tx.QueryRow(ctx, selectPatientRow, a.id, external).Scan(&id, &wrapped, &name, &number, &email, &birth, &gender)
-	if notFound(err) == ErrNotFound {
+	if errors.Is(err, pgx.ErrNoRows) {
 		return id, nil, key, nil, nil
 	}
 	if err != nil {

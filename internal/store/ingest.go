@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -234,7 +235,7 @@ func nameByBody(ctx context.Context, tx pgx.Tx, a *accepting, calls []Accept, ha
 			return err
 		}
 		err := tx.QueryRow(ctx, selectRecentBody, a.tenant, c.Source, prefix, prefix+"~").Scan(&c.EventID)
-		if err := notFound(err); err == ErrNotFound {
+		if errors.Is(err, pgx.ErrNoRows) {
 			c.EventID = prefix + c.Received.UTC().Format("20060102T150405")
 		} else if err != nil {
 			return err

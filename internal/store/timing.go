@@ -48,8 +48,15 @@ func (t Timing) Quiet() time.Duration { return t.G + t.D + t.V }
 func (t Timing) withDefaults() Timing {
 	d := DefaultTiming
 	for _, p := range []struct{ have, def *time.Duration }{
-		{&t.R, &d.R}, {&t.G, &d.G}, {&t.D, &d.D}, {&t.V, &d.V}, {&t.W, &d.W}, {&t.Slack, &d.Slack},
-		{&t.Lease, &d.Lease}, {&t.ReportTimeout, &d.ReportTimeout}, {&t.UnknownDeadline, &d.UnknownDeadline},
+		{&t.R, &d.R},
+		{&t.G, &d.G},
+		{&t.D, &d.D},
+		{&t.V, &d.V},
+		{&t.W, &d.W},
+		{&t.Slack, &d.Slack},
+		{&t.Lease, &d.Lease},
+		{&t.ReportTimeout, &d.ReportTimeout},
+		{&t.UnknownDeadline, &d.UnknownDeadline},
 	} {
 		if *p.have == 0 {
 			*p.have = *p.def

@@ -26,7 +26,7 @@ func NewLogger(w io.Writer, format, level string) *slog.Logger {
 	if format == "json" || format != "text" && !tty {
 		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: at}))
 	}
-	return slog.New(tint.NewHandler(w, &tint.Options{
+	return slog.New(tint.NewTextHandler(w, &tint.Options{
 		Level: at, TimeFormat: "15:04:05.000", NoColor: !tty || os.Getenv("NO_COLOR") != "",
 	}))
 }

@@ -90,8 +90,7 @@ func perform(t *testing.T, call string, hc *http.Client) string {
 	switch words[1] {
 	case "send":
 		receipt, err := gw.Send(t.Context(), m)
-		var e *providers.SendError
-		if errors.As(err, &e) {
+		if e, ok := errors.AsType[*providers.SendError](err); ok {
 			return fmt.Sprintf("%s, scope %s: %v\n", e.Kind, scopes[e.Scope], e)
 		}
 		return fmt.Sprintf("accepted %s %d\n", receipt.RequestID, receipt.Seq)

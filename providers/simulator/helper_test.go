@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -155,10 +156,7 @@ func lmsBody(no, key string) obj {
 
 // with returns a copy of b with a field replaced; nil removes it.
 func with(b obj, field string, v any) obj {
-	c := obj{}
-	for k, x := range b {
-		c[k] = x
-	}
+	c := maps.Clone(b)
 	c[field] = v
 	if v == nil {
 		delete(c, field)

@@ -1,6 +1,7 @@
 package simulator
 
 import (
+	"maps"
 	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -137,8 +138,6 @@ func (s *Simulator) Stats() Stats {
 			st.Accepted[kindNames[k]] = n
 		}
 	}
-	for b, n := range s.oracle.count {
-		st.Violations[b] = n
-	}
+	maps.Copy(st.Violations, s.oracle.count)
 	return st
 }

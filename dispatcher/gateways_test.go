@@ -1,0 +1,151 @@
+package dispatcher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/doctorsflow/doctorsflow/internal/event"
+	"github.com/doctorsflow/doctorsflow/internal/store"
+	"github.com/doctorsflow/doctorsflow/internal/tenant"
+	"github.com/doctorsflow/doctorsflow/providers"
+)
+
+// desk is an office whose account a test changes as it goes.
+type desk struct {
+	account store.Account
+	err     error
+	asked   int
+}
+
+func (d *desk) Account(context.Context, tenant.ID, event.Channel) (store.Account, error) {
+	d.asked++
+	return d.account, d.err
+}
+
+// inFakeTime runs f with gateways over a desk; opened lists the secrets of the
+// accounts that were opened.
+func inFakeTime(t *testing.T, f func(t *testing.T, d *desk, g *Gateways, opened *[]string)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		d, list := &desk{account: store.Account{Vendor: "nhn", RatePerSecond: 4, Credentials: store.Credentials{Secret: "one"}}}, new([]string)
+		f(t, d, NewGateways(d, func(vendor string, a providers.Account) (providers.Gateway, error) {
+			*list = append(*list, a.Secret)
+			if vendor == "" {
+				return nil, errors.New("no such vendor")
+			}
+			return new(gate), nil
+		}), list)
+	})
+}
+
+func TestAccountIsLookedUpEveryFewSecondsAndOpenedWhenItChanged(t *testing.T) {
+	t.Parallel()
+	inFakeTime(t, func(t *testing.T, d *desk, g *Gateways, opened *[]string) {
+		for range 3 {
+			if _, err := g.get(t.Context(), aClinic, event.SMS); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(accountTTL - time.Millisecond)
+			if _, err := g.get(t.Context(), aClinic, event.SMS); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Millisecond)
+		}
+		if d.asked != 3 || len(*opened) != 1 {
+			t.Errorf("looked up %d times, opened %v; want 3 times, once", d.asked, *opened)
+		}
+		d.account.Credentials.Secret = "two"
+		if _, err := g.get(t.Context(), aClinic, event.SMS); err != nil || len(*opened) != 2 || (*opened)[1] != "two" {
+			t.Errorf("after its secret changed: opened %v, %v", *opened, err)
+		}
+	})
+}
+
+func TestAccountServesOnWhileTheLedgerIsAway(t *testing.T) {
+	t.Parallel()
+	inFakeTime(t, func(t *testing.T, d *desk, g *Gateways, _ *[]string) {
+		first, err := g.get(t.Context(), aClinic, event.SMS)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.err = fmt.Errorf("store: account: %w", store.ErrUnavailable)
+		time.Sleep(time.Hour)
+		if got, err := g.get(t.Context(), aClinic, event.SMS); err != nil || got != first {
+			t.Errorf("while the ledger is away: %v, %v", got, err)
+		}
+		// But an account that is gone is gone.
+		d.err = fmt.Errorf("store: account: %w", store.ErrNotFound)
+		if _, err := g.get(t.Context(), aClinic, event.SMS); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("after it was removed: %v", err)
+		}
+	})
+}
+
+func TestMissingAccountIsAskedForAgainSoonAndDelaysNobody(t *testing.T) {
+	t.Parallel()
+	inFakeTime(t, func(t *testing.T, d *desk, g *Gateways, _ *[]string) {
+		d.err = store.ErrNotFound
+		for range 10 {
+			if delay := g.delay(t.Context(), aClinic, event.SMS); delay != 0 {
+				t.Fatalf("a step without an account waits %v; the claim must tell", delay)
+			}
+		}
+		if d.asked != 1 {
+			t.Errorf("looked up %d times at once", d.asked)
+		}
+		d.err = nil
+		time.Sleep(time.Second)
+		if _, err := g.get(t.Context(), aClinic, event.SMS); err != nil {
+			t.Errorf("a second later: %v", err)
+		}
+	})
+}
+
+func TestAccountOfAnUnknownVendorIsAnError(t *testing.T) {
+	t.Parallel()
+	inFakeTime(t, func(t *testing.T, d *desk, g *Gateways, _ *[]string) {
+		d.account.Vendor = ""
+		if got, err := g.get(t.Context(), aClinic, event.SMS); err == nil || got != nil {
+			t.Errorf("get = %v, %v", got, err)
+		}
+	})
+}
+
+// The rate is the account's: of each tenant and channel its own, kept while
+// the account is looked up again, and a refused token is not used up.
+func TestRateIsKeptPerAccount(t *testing.T) {
+	t.Parallel()
+	inFakeTime(t, func(t *testing.T, _ *desk, g *Gateways, _ *[]string) {
+		sent := 0
+		for range 1000 { // ten seconds
+			if g.delay(t.Context(), aClinic, event.SMS) == 0 {
+				sent++
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		if sent < 40 || sent > 41 {
+			t.Errorf("%d sends in 10 s at 4/s", sent)
+		}
+		for g.delay(t.Context(), aClinic, event.SMS) == 0 {
+		}
+		wait := g.delay(t.Context(), aClinic, event.SMS)
+		if wait <= 0 || wait > 250*time.Millisecond {
+			t.Errorf("the next waits %v", wait)
+		}
+		for who, delay := range map[string]time.Duration{
+			"another channel": g.delay(t.Context(), aClinic, event.Kakao), "another tenant": g.delay(t.Context(), tenant.NewID(), event.SMS),
+		} {
+			if delay != 0 {
+				t.Errorf("%s waits %v", who, delay)
+			}
+		}
+		time.Sleep(wait)
+		if delay := g.delay(t.Context(), aClinic, event.SMS); delay != 0 {
+			t.Errorf("after its wait it is to wait %v", delay)
+		}
+	})
+}
