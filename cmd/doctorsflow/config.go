@@ -1,0 +1,211 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-playground/validator/v10"
+
+	"github.com/doctorsflow/doctorsflow/internal/seal"
+)
+
+// roles lists every role, in the order in which a trigger meets them.
+var roles = []string{"ingest", "planner", "dispatcher", "recorder", "api"}
+
+// dataFlags say which data a command works on: a folder of the embedded
+// parts, or an external Postgres.
+type dataFlags struct {
+	Data              string `help:"Folder of the embedded Postgres, NATS and keys." default:"${data}" env:"DOCTORSFLOW_DATA" type:"path" validate:"required"`
+	PostgresBin       string `help:"Folder with postgres and initdb; by default they are looked for, and fetched once if missing." env:"POSTGRES_BIN" type:"path"`
+	DatabaseURL       string `name:"database-url" help:"External Postgres in place of the embedded one: a login that is a member of app_api and app_worker." env:"DATABASE_URL" validate:"omitempty,postgres"`
+	DatabaseWorkerURL string `name:"database-worker-url" help:"Login for app_worker, if it is not DATABASE_URL's." env:"DATABASE_WORKER_URL" validate:"omitempty,postgres"`
+	MasterKey         string `help:"The master key, base64 of 32 random bytes; better in a file." env:"MASTER_KEY" hidden:""`
+	MasterKeyFile     string `help:"File with the master key, mode 0600; by default DATA/master.key, made once." env:"MASTER_KEY_FILE" type:"path"`
+	LogFormat         string `help:"text, json, or auto: text on a terminal." default:"auto" enum:"auto,text,json" env:"LOG_FORMAT"`
+	LogLevel          string `help:"debug, info, warn or error." default:"info" enum:"debug,info,warn,error" env:"LOG_LEVEL"`
+}
+
+// serveFlags is every setting of a serving process.
+type serveFlags struct {
+	dataFlags
+	Roles         []string      `help:"Roles to run: ${enum}." default:"ingest,planner,dispatcher,recorder,api" enum:"ingest,planner,dispatcher,recorder,api" env:"ROLES" validate:"min=1"`
+	HTTPAddr      string        `name:"http-addr" help:"Where webhooks and the API are served." default:"127.0.0.1:8080" env:"HTTP_ADDR" validate:"listen"`
+	NATSURL       string        `name:"nats-url" help:"External NATS (2.14.9 or newer) in place of the embedded one." env:"NATS_URL" validate:"omitempty,url"`
+	NATSUser      string        `name:"nats-user" help:"User of the external NATS, if it is not in the URL." env:"NATS_USER"`
+	NATSPass      string        `name:"nats-password" help:"Its password." env:"NATS_PASSWORD"`
+	NATSListen    string        `name:"nats-listen" help:"Where the embedded NATS listens; a taken port becomes a free one." default:"127.0.0.1:4222" env:"NATS_LISTEN" validate:"listen"`
+	Replicas      int           `help:"Replicas of each stream; 3 in a cluster." default:"1" env:"NATS_REPLICAS" validate:"oneof=1 3 5"`
+	Simulator     string        `help:"Where the built-in gateway simulator listens; off runs none. Without configuration it runs; with an external Postgres it does not." env:"SIMULATOR" placeholder:"ADDR|off"`
+	PollEvery     time.Duration `help:"How often each gateway account is asked for results." default:"15s" env:"POLL_EVERY" validate:"min=100000000"`
+	Slots         int           `help:"Requests under way at once." default:"256" env:"SLOTS" validate:"min=1,max=10000"`
+	Grace         time.Duration `help:"How long a stopping process may finish its work." default:"20s" env:"GRACE" validate:"min=1000000000"`
+	DatabaseConns int           `help:"Connections of each Postgres pool." default:"8" env:"DATABASE_CONNS" validate:"min=2,max=200"`
+
+	TimeScale float64 `help:"Run the send protocol's times this many times as fast, against a simulator that announces the same scale; a real gateway refuses it." default:"1" env:"TIME_SCALE" validate:"min=1,max=1000"`
+
+	reportDelay time.Duration
+}
+
+// embedded reports whether Postgres is ours.
+func (f *dataFlags) embedded() bool { return f.DatabaseURL == "" }
+
+// runs reports whether any of these roles is to run here.
+func (f *serveFlags) runs(names ...string) bool {
+	return slices.ContainsFunc(names, func(n string) bool { return slices.Contains(f.Roles, n) })
+}
+
+// simulatorAddr is where the simulator listens, or "" for none. It is the
+// default only where everything else is built in too: beside a real database
+// it would swallow real messages.
+func (f *serveFlags) simulatorAddr() string {
+	switch {
+	case f.Simulator == "off", f.Simulator == "" && !f.embedded():
+		return ""
+	case f.Simulator == "":
+		return "127.0.0.1:0"
+	}
+	return f.Simulator
+}
+
+// weakSecrets are values from tutorials and samples. Whoever finds one of
+// them in use owns the clinic.
+var weakSecrets = []string{"demo-secret", "changeme", "secret", "password", "your-random-secret-here"}
+
+// check refuses, before anything opens, what cannot work or is not safe. Each
+// error is a sentence that says how to mend it.
+func (f *serveFlags) check() error {
+	var errs []error
+	valid := validator.New()
+	for tag, ok := range map[string]func(string) bool{"listen": listenable, "postgres": postgresURL} {
+		if err := valid.RegisterValidation(tag, func(l validator.FieldLevel) bool { return ok(l.Field().String()) }); err != nil {
+			return err
+		}
+	}
+	if err := valid.Struct(f); err != nil {
+		invalid, ok := errors.AsType[validator.ValidationErrors](err)
+		if !ok {
+			return err
+		}
+		for _, e := range invalid {
+			errs = append(errs, fmt.Errorf("setting %s is not valid (%s %s); see `doctorsflow serve --help`", e.Field(), e.Tag(), e.Param()))
+		}
+	}
+	if s := f.simulatorAddr(); s != "" && !listenable(s) {
+		errs = append(errs, errors.New("setting simulator is an address such as 127.0.0.1:8090, or off"))
+	}
+	if !f.embedded() && f.MasterKey == "" && f.MasterKeyFile == "" {
+		errs = append(errs, errors.New("an external Postgres needs a master key that outlives this machine: set MASTER_KEY_FILE (make one with `openssl rand -base64 32`, mode 0600)"))
+	}
+	if f.MasterKey != "" || f.MasterKeyFile != "" {
+		if _, err := f.master(); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if f.NATSURL != "" && f.NATSPass == "" {
+		if u, err := url.Parse(f.NATSURL); err == nil && u.User == nil {
+			errs = append(errs, errors.New("NATS_URL has no credentials: put user and password into it, or set NATS_USER and NATS_PASSWORD"))
+		}
+	}
+	for _, name := range []string{"CRON_SECRET", "NATS_PASSWORD", "MASTER_KEY"} {
+		v, set := os.LookupEnv(name)
+		if set && v != "" && (slices.Contains(weakSecrets, strings.ToLower(v)) || name == "CRON_SECRET" && len(v) < 32) {
+			errs = append(errs, fmt.Errorf("%s is a sample value or shorter than 32 characters; make one with `openssl rand -base64 32`", name))
+		}
+	}
+	if !f.embedded() && f.NATSURL == "" && !slices.Equal(f.Roles, roles) {
+		errs = append(errs, errors.New("some roles alone need a NATS that the others share: set NATS_URL"))
+	}
+	if f.embedded() && !slices.Equal(f.Roles, roles) {
+		errs = append(errs, errors.New("the embedded Postgres belongs to one process, so that it runs every role: set DATABASE_URL to run some"))
+	}
+	return errors.Join(errs...)
+}
+
+// listenable reports whether s is host:port; port 0 is any free one.
+func listenable(s string) bool {
+	_, port, err := net.SplitHostPort(s)
+	if err != nil {
+		return false
+	}
+	_, err = strconv.ParseUint(port, 10, 16)
+	return err == nil
+}
+
+// postgresURL reports whether s is a connection URL; the host may be a folder
+// of a Unix socket in a parameter.
+func postgresURL(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && (u.Scheme == "postgres" || u.Scheme == "postgresql")
+}
+
+// master returns the key that wraps every tenant's key.
+func (f *dataFlags) master() (seal.Key, error) {
+	switch {
+	case f.MasterKey != "":
+		return seal.ParseMaster(f.MasterKey)
+	case f.MasterKeyFile != "":
+		return seal.LoadMaster(f.MasterKeyFile)
+	}
+	return seal.LoadOrCreateMaster(filepath.Join(f.Data, "master.key"))
+}
+
+// LogValue lists the settings without a secret in them.
+func (f *serveFlags) LogValue() slog.Value {
+	return slog.GroupValue(
+		slog.String("roles", strings.Join(f.Roles, ",")),
+		slog.String("data", f.Data),
+		slog.String("database_url", redact(f.DatabaseURL, "embedded")),
+		slog.String("database_worker_url", redact(f.DatabaseWorkerURL, "as database_url")),
+		slog.String("nats_url", redact(f.NATSURL, "embedded")),
+		slog.String("http_addr", f.HTTPAddr),
+		slog.String("simulator", orElse(f.simulatorAddr(), "off")),
+		slog.Int("replicas", f.Replicas),
+		slog.Duration("poll_every", f.PollEvery),
+		slog.Int("slots", f.Slots),
+		slog.Int("database_conns", f.DatabaseConns),
+		slog.Duration("grace", f.Grace),
+		slog.Float64("time_scale", f.TimeScale),
+	)
+}
+
+// redact shows where a URL leads and hides who goes there.
+func redact(raw, none string) string {
+	if raw == "" {
+		return none
+	}
+	u, err := url.Parse(raw)
+	if err != nil {
+		return "(not a URL)"
+	}
+	return u.Scheme + "://" + u.Host + u.Path
+}
+
+func orElse(s, other string) string {
+	if s == "" {
+		return other
+	}
+	return s
+}
+
+// defaultDataDir is where one installation of the all-in-one lives.
+func defaultDataDir() string {
+	if os.Geteuid() == 0 {
+		return "/var/lib/doctorsflow/data"
+	}
+	if dir := os.Getenv("XDG_DATA_HOME"); dir != "" {
+		return filepath.Join(dir, "doctorsflow")
+	}
+	if home, err := os.UserHomeDir(); err == nil {
+		return filepath.Join(home, ".local", "share", "doctorsflow")
+	}
+	return filepath.Join(os.TempDir(), "doctorsflow")
+}

@@ -1,0 +1,111 @@
+// Command doctorsflow is Doctor's Flow (닥터스플로우): the whole pipeline, or any
+// of its roles, and the tools around it. It wires; it holds no logic of its own.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// cli is every command and flag; each flag is also an environment variable.
+type cli struct {
+	Serve    serveCommand    `cmd:"" help:"Run everything, or some roles, until SIGTERM."`
+	Demo     demoCommand     `cmd:"" help:"See it work: a demo clinic, ten patients, real webhooks, a live timeline."`
+	Apply    applyCommand    `cmd:"" help:"Make a clinic be what a file says (templates, workflows, webhooks, patients)."`
+	Why      whyCommand      `cmd:"" help:"Say why a patient did or did not get each message."`
+	Conserve conserveCommand `cmd:"" help:"Check that nothing was lost or doubled; fails if something was."`
+	Tenant   tenantCommand   `cmd:"" help:"List, pause and resume clinics; make API keys."`
+	Migrate  migrateCommand  `cmd:"" help:"Bring the schema of an external Postgres up to date."`
+	Version  versionCommand  `cmd:"" help:"Print the version."`
+}
+
+// failed is an error that a command has already explained on its output.
+type failed struct{ code int }
+
+func (failed) Error() string { return "failed" }
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// output is where a command prints: what was asked for on one, what happens
+// meanwhile on the other.
+type output struct{ out, err io.Writer }
+
+func run(ctx context.Context, args []string, out, errs io.Writer) int {
+	var c cli
+	parser, err := kong.New(&c,
+		kong.Name("doctorsflow"),
+		kong.Description("Doctor's Flow 닥터스플로우: the right message at the right time, never twice, never to someone who said no."),
+		kong.Writers(out, errs),
+		kong.UsageOnError(),
+		kong.Exit(func(code int) { panic(failed{code}) }),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.Bind(output{out, errs}),
+		kong.Vars{"data": defaultDataDir()},
+	)
+	if err != nil {
+		fmt.Fprintln(errs, "doctorsflow:", err)
+		return 2
+	}
+	return dispatch(parser, args, errs)
+}
+
+func dispatch(parser *kong.Kong, args []string, errs io.Writer) (code int) {
+	defer func() {
+		// kong leaves --help by Exit, which must not end the process of a test.
+		if r := recover(); r != nil {
+			f, ok := r.(failed)
+			if !ok {
+				panic(r)
+			}
+			code = f.code
+		}
+	}()
+	k, err := parser.Parse(args)
+	if err != nil {
+		fmt.Fprintf(errs, "doctorsflow: %v\nRun `doctorsflow --help` for the commands and flags.\n", err)
+		return 2
+	}
+	if err := k.Run(); err != nil {
+		if f, ok := errors.AsType[failed](err); ok {
+			return f.code
+		}
+		fmt.Fprintln(errs, "doctorsflow:", err)
+		return 1
+	}
+	return 0
+}
+
+type versionCommand struct{}
+
+func (versionCommand) Run(o output) error {
+	_, err := fmt.Fprintln(o.out, "doctorsflow", version())
+	return err
+}
+
+// version is the module's, or the commit's of a build from a checkout.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	v := info.Main.Version
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" && v == "(devel)" && len(s.Value) >= 12 {
+			v = s.Value[:12]
+		}
+	}
+	return v
+}

@@ -1,0 +1,256 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/doctorsflow/doctorsflow/api"
+	"github.com/doctorsflow/doctorsflow/dispatcher"
+	"github.com/doctorsflow/doctorsflow/ingest"
+	"github.com/doctorsflow/doctorsflow/internal/event"
+	"github.com/doctorsflow/doctorsflow/internal/local"
+	"github.com/doctorsflow/doctorsflow/internal/phone"
+	"github.com/doctorsflow/doctorsflow/internal/store"
+	"github.com/doctorsflow/doctorsflow/internal/stream"
+	"github.com/doctorsflow/doctorsflow/internal/telemetry"
+	"github.com/doctorsflow/doctorsflow/planner"
+	"github.com/doctorsflow/doctorsflow/providers"
+	"github.com/doctorsflow/doctorsflow/providers/nhn"
+	"github.com/doctorsflow/doctorsflow/providers/simulator"
+	"github.com/doctorsflow/doctorsflow/recorder"
+)
+
+type serveCommand struct{ serveFlags }
+
+// Run serves until ctx ends.
+func (c *serveCommand) Run(ctx context.Context, o output) error {
+	if err := c.check(); err != nil {
+		return err
+	}
+	log := telemetry.NewLogger(o.err, c.LogFormat, c.LogLevel)
+	return serve(ctx, &c.serveFlags, log, func(running) {})
+}
+
+// serve is the whole wiring, in the order in which things start; they stop in
+// the opposite one. ready is called once every part answers.
+func serve(ctx context.Context, f *serveFlags, log *slog.Logger, ready func(running)) (err error) {
+	log.Info("starting", "version", version(), "settings", f)
+	down := &teardown{}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.Grace+30*time.Second)
+		defer cancel()
+		if derr := down.run(ctx); derr != nil {
+			err = errors.Join(err, derr)
+		}
+		log.Info("stopped")
+	}()
+	where := running{PID: os.Getpid(), APIURL: f.DatabaseURL, WorkerURL: orElse(f.DatabaseWorkerURL, f.DatabaseURL)}
+	broken := make(chan error, 4)
+
+	// The ledger.
+	if f.embedded() || f.NATSURL == "" {
+		if err := lockData(f.dataFlags, down); err != nil {
+			return err
+		}
+	}
+	if f.embedded() {
+		pg, api, worker, err := postgres(ctx, f.dataFlags, down, log)
+		if err != nil {
+			return err
+		}
+		where.APIURL, where.WorkerURL, where.PostgresBin = api, worker, pg.BinDir()
+		go func() {
+			if err := <-pg.Wait(); err != nil {
+				broken <- fmt.Errorf("the embedded Postgres ended: %w", err)
+			}
+		}()
+	}
+	master, err := f.master()
+	if err != nil {
+		return err
+	}
+	open := store.Config{Master: master, Timing: store.DefaultTiming.Scaled(f.TimeScale), APIConns: f.DatabaseConns, WorkerConns: f.DatabaseConns}
+	if f.runs("ingest", "api") {
+		open.APIURL = where.APIURL
+	}
+	// The API's readiness and metrics count over all tenants.
+	open.WorkerURL = where.WorkerURL
+	db, err := store.Open(ctx, open)
+	if err != nil {
+		return err
+	}
+	down.add(func(context.Context) error { db.Close(); return nil })
+
+	// The broker.
+	bus, err := broker(ctx, f, &where, down, log)
+	if err != nil {
+		return err
+	}
+
+	// The gateways.
+	registry := telemetry.NewRegistry()
+	if addr := f.simulatorAddr(); addr != "" {
+		if where.Simulator, err = startSimulator(addr, f, down, broken); err != nil {
+			return err
+		}
+	}
+	client := nhn.HTTPClient(nhn.HTTPOptions{Timeout: db.Timing().R, MaxIdle: f.Slots})
+	gateways := dispatcher.NewGateways(db, func(vendor string, a providers.Account) (providers.Gateway, error) {
+		return openGateway(vendor, a, where.Simulator, f.TimeScale, client)
+	})
+
+	// The roles.
+	work, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	group, work := errgroup.WithContext(work)
+	phones := phone.Options{AllowTestBands: where.Simulator != ""}
+	mux := http.NewServeMux()
+	if f.runs("ingest") {
+		in := ingest.New(ingest.Config{Phone: phones}, db, db, bus, log.With("role", "ingest"), registry)
+		in.Register(mux)
+		group.Go(func() error { return in.Run(work) })
+	}
+	if f.runs("planner") {
+		p := &planner.Planner{Ledger: db, Publisher: bus, Hint: bus.Hint, Phones: phones, Logger: log.With("role", "planner")}
+		group.Go(func() error {
+			return stream.Consume(work, bus, stream.Consumer{Stream: stream.Triggers, Name: stream.PlannerConsumer, Batch: 128, Workers: 2}, p.Handle)
+		})
+		r := &planner.Release{Clock: db, Broker: bus, Logger: log.With("role", "release")}
+		group.Go(func() error { return r.Run(work) })
+	}
+	if f.runs("dispatcher") {
+		logger := log.With("role", "dispatcher")
+		d := dispatcher.New(dispatcher.Config{Ledger: db, Publisher: bus, Gateways: gateways, Timing: db.Timing(), Slots: f.Slots, Logger: logger})
+		for _, lane := range event.Lanes {
+			group.Go(func() error {
+				err := stream.Consume(work, bus, stream.Consumer{Stream: stream.Steps, Name: stream.DispatcherConsumer(lane), Batch: 64, Workers: 2}, d.Handle)
+				d.Wait()
+				return err
+			})
+		}
+		resolver := &dispatcher.Resolver{Ledger: db, Backlog: bus, Publisher: bus, Gateways: gateways, Timing: db.Timing(), Logger: logger}
+		group.Go(func() error { return resolver.Run(work) })
+		poller := &dispatcher.Poller{Ledger: db, Publisher: bus, Gateways: gateways, Every: f.PollEvery, Logger: logger}
+		group.Go(func() error { return poller.Run(work) })
+	}
+	if f.runs("recorder") {
+		r := &recorder.Recorder{Ledger: db, Hint: bus.Hint, Timing: db.Timing()}
+		group.Go(func() error {
+			return stream.Consume(work, bus, stream.Consumer{Stream: stream.Deliveries, Name: stream.RecorderConsumer, Batch: 256, Workers: 2}, r.Handle)
+		})
+	}
+	routes := api.Register(mux, api.Config{DB: db, Broker: bus, Registry: registry, Routes: f.runs("api"), Logger: log.With("role", "api")})
+	group.Go(func() error { return routes.Run(work) })
+
+	// The door, last.
+	server := &http.Server{
+		Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second,
+		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+	listener, err := net.Listen("tcp", f.HTTPAddr)
+	if err != nil {
+		stop()
+		return errors.Join(fmt.Errorf("listen on %s: %w; choose another address with --http-addr", f.HTTPAddr, err), group.Wait())
+	}
+	where.HTTP = "http://" + listener.Addr().String()
+	go func() {
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			broken <- fmt.Errorf("serve http: %w", err)
+		}
+	}()
+	if f.embedded() {
+		if err := where.write(f.Data); err != nil {
+			log.Warn("other commands will not find this process", "err", err)
+		}
+		defer os.Remove(runningFile(f.Data))
+	}
+	log.Info("ready", "http", where.HTTP, "nats", orElse(redact(where.NATS, ""), "external"), "simulator", orElse(where.Simulator, "off"))
+	ready(where)
+
+	// Until told to stop, or something that must not end has ended.
+	select {
+	case <-ctx.Done():
+		log.Info("stopping: taking nothing new, finishing what is under way", "grace", f.Grace)
+	case err = <-broken:
+	case <-work.Done():
+	}
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.Grace)
+	defer cancel()
+	if serr := server.Shutdown(grace); serr != nil {
+		log.Warn("callers were cut off", "err", serr)
+	}
+	stop()
+	done := make(chan error, 1)
+	go func() { done <- group.Wait() }()
+	select {
+	case gerr := <-done:
+		return errors.Join(err, gerr)
+	case <-grace.Done():
+		log.Warn("work under way was given up; it is found out at the next start")
+		return err
+	}
+}
+
+// broker connects to NATS, embedded or not, and declares the streams.
+func broker(ctx context.Context, f *serveFlags, where *running, down *teardown, log *slog.Logger) (*stream.Conn, error) {
+	cfg := stream.Config{URL: f.NATSURL, User: f.NATSUser, Password: f.NATSPass, Replicas: f.Replicas, Name: "doctorsflow", Logger: log}
+	if f.NATSURL == "" {
+		app, ops := rand.Text(), rand.Text()
+		n, err := local.StartNATS(local.NATSConfig{
+			Dir: filepath.Join(f.Data, "nats"), Listen: f.NATSListen, AppPassword: app, OpsPassword: ops, Logger: log,
+		})
+		if err != nil {
+			return nil, err
+		}
+		down.add(func(context.Context) error { n.Shutdown(); return nil })
+		where.NATS, where.OpsNATS = n.URL(), n.UserURL(local.OpsUser, ops)
+		cfg.InProcess, cfg.User, cfg.Password, cfg.Replicas = n.InProcess(), local.AppUser, app, 1
+	}
+	connect, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	bus, err := stream.Connect(connect, cfg)
+	if err != nil {
+		return nil, err
+	}
+	down.add(func(context.Context) error { bus.Close(); return nil })
+	return bus, bus.Ensure(connect)
+}
+
+// startSimulator serves the built-in gateway and returns its address.
+func startSimulator(addr string, f *serveFlags, down *teardown, broken chan<- error) (string, error) {
+	sim := simulator.New(simulator.Config{Seed: 1, Open: true, ReportDelay: f.reportDelay, KeepMessages: 100_000, Scale: f.TimeScale, RealStamps: f.TimeScale > 1})
+	listener, err := net.Listen("tcp", addr)
+	if err != nil {
+		return "", fmt.Errorf("listen on %s: %w; choose another address with --simulator", addr, err)
+	}
+	server := &http.Server{Handler: sim.Handler(), ReadHeaderTimeout: 5 * time.Second}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if err := sim.Run(ctx); err != nil {
+			broken <- fmt.Errorf("gateway simulator: %w", err)
+		}
+	}()
+	go func() {
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			broken <- fmt.Errorf("gateway simulator: %w", err)
+		}
+	}()
+	down.add(func(context.Context) error {
+		cancel()
+		<-ended
+		return server.Close()
+	})
+	return "http://" + listener.Addr().String(), nil
+}
