@@ -7,6 +7,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"github.com/doctorsflow/doctorsflow/docs/examples"
+	"github.com/doctorsflow/doctorsflow/internal/clinic"
 	"github.com/doctorsflow/doctorsflow/internal/event"
 	"github.com/doctorsflow/doctorsflow/internal/phone"
 	"github.com/doctorsflow/doctorsflow/internal/store"
@@ -161,4 +163,58 @@ func TestNothingIsSentWithAHole(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A definition that was published has no fault that only the claim would find.
+func TestWhatPassesCheckIsRendered(t *testing.T) {
+	t.Parallel()
+	text := rapid.StringOfN(rapid.SampledFrom([]rune("가나다 #{}환자명병원시술a\n.🙂")), 1, 30, -1)
+	passed := 0
+	rapid.Check(t, func(t *rapid.T) {
+		c := candidate()
+		m := textOf(c)
+		field := rapid.SampledFrom([]*string{&m.KakaoText, &m.SMSText, &m.SMSTitle}).Draw(t, "field")
+		*field = text.Draw(t, "text")
+		if len(workflow.Check(c.Definition)) > 0 {
+			return
+		}
+		passed++
+		for _, c.Channel = range []event.Channel{event.Kakao, event.SMS} {
+			got, err := render(c, *m)
+			if err != nil {
+				t.Fatalf("%s: %q cannot be rendered: %v", c.Channel, *field, err)
+			}
+			if strings.Contains(got.Title, "#{") {
+				t.Fatalf("title %q", got.Title)
+			}
+		}
+	})
+	if passed == 0 {
+		t.Error("nothing passed Check: the property proves nothing")
+	}
+}
+
+func TestDemoClinicsMessagesAreRendered(t *testing.T) {
+	t.Parallel()
+	f, err := clinic.Parse(examples.MisoDental)
+	if err != nil {
+		t.Fatal(err)
+	}
+	templates := map[string]clinic.Template{}
+	for _, tm := range f.Templates {
+		templates[tm.Name] = tm
+	}
+	d, err := f.Workflows[0].Definition(templates)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range d.Steps {
+		for _, channel := range []event.Channel{event.Kakao, event.SMS} {
+			c := candidate()
+			c.Definition, c.Node, c.Channel = d, step.Node, channel
+			if v := judge(c, timing); v.message == nil {
+				t.Errorf("step %s by %s: %+v", step.Node, channel, v)
+			}
+		}
+	}
 }

@@ -137,7 +137,7 @@ func (d *demo) play(ctx context.Context) error {
 	}
 	d.say(fmt.Sprintf("the first one once more, same id: duplicate=%v, so one run, not two\n", again.Duplicate))
 
-	if err := d.watch(ctx, db); err != nil {
+	if err := d.watch(ctx, db, f.Workflows[0]); err != nil {
 		return err
 	}
 	return d.finish(ctx, db, f)
@@ -182,8 +182,8 @@ func sign(req *http.Request, secret []byte, id string, body []byte) {
 }
 
 // watch shows each step as it moves, until all have ended.
-func (d *demo) watch(ctx context.Context, db *store.DB) error {
-	tl := newTimeline(d.out, d.tty)
+func (d *demo) watch(ctx context.Context, db *store.DB, w clinic.Workflow) error {
+	tl := newTimeline(d.out, d.tty, w)
 	deadline := time.Now().Add(90 * time.Second)
 	ticker := time.NewTicker(100 * time.Millisecond)
 	defer ticker.Stop()

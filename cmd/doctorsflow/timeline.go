@@ -22,10 +22,16 @@ type timeline struct {
 	seen  map[uuid.UUID]store.State
 	bar   bool
 	width int
+	// types names each node by what its author calls it.
+	types map[string]string
 }
 
-func newTimeline(out io.Writer, tty bool) *timeline {
-	return &timeline{out: out, tty: tty, seen: map[uuid.UUID]store.State{}, width: 32}
+func newTimeline(out io.Writer, tty bool, w clinic.Workflow) *timeline {
+	t := &timeline{out: out, tty: tty, seen: map[uuid.UUID]store.State{}, width: 32, types: map[string]string{}}
+	for _, s := range w.Steps {
+		t.types[s.Node] = s.Type
+	}
+	return t
 }
 
 // show prints what is new and reports whether every step has ended.
@@ -63,7 +69,7 @@ func (t *timeline) show(st store.Story) (finished bool) {
 	for _, m := range news {
 		mark, text, _ := move(m.step)
 		fmt.Fprintf(t.out, "%s  %s  %s  %s  %s %s\n", m.step.Updated.In(st.Zone).Format("15:04:05.0"),
-			pad(m.patient, 8), pad("#"+m.step.Node, 3), pad(channelName(m.step.Channel), 6), t.colour(m.step.State, mark), text)
+			pad(m.patient, 8), pad("#"+m.step.Node+" "+t.types[m.step.Node], 9), pad(channelName(m.step.Channel), 6), t.colour(m.step.State, mark), text)
 	}
 	if t.tty && all > 0 {
 		full := t.width * ended / all

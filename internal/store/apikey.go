@@ -102,7 +102,8 @@ const lookupAPIKey = `SELECT tenant_id, id FROM lookup_api_key($1)`
 const selectAPIKey = `
 SELECT name, prefix, role, expires_at, created_at, coalesce(last_used_at < app_now() - interval '1 minute', true)
 FROM   api_keys
-WHERE  tenant_id = $1 AND id = $2 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > app_now())`
+WHERE  tenant_id = $1 AND id = $2 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > app_now())
+AND    EXISTS (SELECT FROM tenants t WHERE t.id = $1 AND t.data_key IS NOT NULL)`
 
 // The condition stands here too: of many requests at once only one writes.
 const touchAPIKey = `
@@ -111,8 +112,8 @@ SET    last_used_at = app_now()
 WHERE  tenant_id = $1 AND id = $2 AND (last_used_at IS NULL OR last_used_at < app_now() - interval '1 minute')`
 
 // APIKeyByHash finds the key with this hash and notes, to the minute, that it
-// was used. A key that does not exist, was revoked or has expired is
-// [ErrNotFound].
+// was used. A key that does not exist, was revoked, has expired or belongs to
+// an erased tenant is [ErrNotFound].
 func (db *DB) APIKeyByHash(ctx context.Context, hash [sha256.Size]byte) (k APIKey, err error) {
 	if err := db.api.QueryRow(ctx, lookupAPIKey, hash[:]).Scan(&k.Tenant, &k.ID); err != nil {
 		return APIKey{}, fmt.Errorf("store: api key: %w", unavailable(notFound(err)))

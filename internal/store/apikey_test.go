@@ -53,14 +53,15 @@ func TestAnAPIKeyIsShownOnceAndKeptAsItsHash(t *testing.T) {
 	}
 }
 
-func TestRevokedExpiredAndUnknownKeysAreNotFound(t *testing.T) {
+func TestRevokedExpiredUnknownAndErasedKeysAreNotFound(t *testing.T) {
 	t.Parallel()
-	l := newLedger(t)
 	for name, change := range map[string]string{
 		"revoked": `UPDATE api_keys SET revoked_at = now() WHERE id = $1`,
 		"expired": `UPDATE api_keys SET expires_at = now() WHERE id = $1`,
 		"unknown": `DELETE FROM api_keys WHERE id = $1`,
+		"erased":  `UPDATE tenants SET data_key = NULL WHERE id = (SELECT tenant_id FROM api_keys WHERE id = $1)`,
 	} {
+		l := newLedger(t)
 		plaintext, k := l.apiKey("owner", time.Time{})
 		if _, err := l.byKey(plaintext); err != nil {
 			t.Fatalf("%s: before: %v", name, err)
