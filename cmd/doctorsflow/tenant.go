@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/doctorsflow/doctorsflow/internal/store"
 	"github.com/doctorsflow/doctorsflow/internal/telemetry"
 	"github.com/doctorsflow/doctorsflow/internal/tenant"
@@ -14,6 +16,7 @@ import (
 type tenantCommand struct {
 	List   tenantListCommand   `cmd:"" help:"List the clinics."`
 	Key    tenantKeyCommand    `cmd:"" help:"Make an API key; it is shown once."`
+	Revoke tenantRevokeCommand `cmd:"" help:"End an API key; it is refused within seconds."`
 	Pause  tenantPauseCommand  `cmd:"" help:"Send nothing more for a clinic, or for all; what is under way finishes."`
 	Resume tenantResumeCommand `cmd:"" help:"Send again; what is due goes at once."`
 }
@@ -60,12 +63,35 @@ func (c *tenantKeyCommand) Run(ctx context.Context, o output) error {
 		if c.Expires > 0 {
 			until = time.Now().Add(c.Expires)
 		}
-		key, _, err := db.CreateAPIKey(ctx, ids[0], c.Name, c.Role, until)
+		key, made, err := db.CreateAPIKey(ctx, ids[0], c.Name, c.Role, until)
 		if err != nil {
 			return err
 		}
 		fmt.Fprintln(o.out, key)
-		fmt.Fprintln(o.err, "It is not shown again. Use it as: Authorization: Bearer", key[:min(8, len(key))]+"…")
+		fmt.Fprintf(o.err, "It is not shown again. Use it as: Authorization: Bearer %s…\nEnd it with: doctorsflow tenant revoke %s %s\n", made.Prefix, c.Slug, made.ID)
+		return nil
+	})
+}
+
+type tenantRevokeCommand struct {
+	dataFlags
+	Slug string    `arg:"" help:"The clinic's slug."`
+	Key  uuid.UUID `arg:"" help:"The key's id, as tenant key printed it."`
+}
+
+// Run ends a key.
+func (c *tenantRevokeCommand) Run(ctx context.Context, o output) error {
+	return withLedger(ctx, c.dataFlags, o, func(db *store.DB) error {
+		ids, err := chooseTenants(ctx, db, c.Slug)
+		if err != nil {
+			return err
+		}
+		if err := db.RevokeAPIKey(ctx, ids[0], c.Key); errors.Is(err, store.ErrNotFound) {
+			return fmt.Errorf("%s has no key %s", c.Slug, c.Key)
+		} else if err != nil {
+			return err
+		}
+		fmt.Fprintln(o.out, "revoked", c.Key)
 		return nil
 	})
 }
