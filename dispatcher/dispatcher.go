@@ -18,6 +18,7 @@ import (
 // Ledger is where claims are made.
 type Ledger interface {
 	ClaimSteps(ctx context.Context, due []event.Step, decide func(*store.Candidate) store.Decision) ([]store.Claim, error)
+	SleepSteps(ctx context.Context, steps []event.Step, until []time.Time) error
 }
 
 // Publisher stores events on their streams.
@@ -56,6 +57,7 @@ type work struct {
 	msg     *stream.Msg[event.Step]
 	verdict verdict
 	channel event.Channel
+	account uuid.UUID
 	attempt int32
 }
 
@@ -86,7 +88,7 @@ func (d *Dispatcher) claim(ctx context.Context, batch []*stream.Msg[event.Step])
 	judged := map[uuid.UUID]bool{}
 	claims, err := d.Ledger.ClaimSteps(ctx, due, func(c *store.Candidate) store.Decision {
 		v := judge(c, d.Timing)
-		byStep[c.ID].verdict, judged[c.ID] = v, true
+		byStep[c.ID].verdict, byStep[c.ID].account, judged[c.ID] = v, c.Account, true
 		if v.message != nil {
 			return store.Decision{Claim: true, Content: v.message.content}
 		}
@@ -134,11 +136,24 @@ func (d *Dispatcher) claim(ctx context.Context, batch []*stream.Msg[event.Step])
 // Wait blocks until every request under way has its outcome stored.
 func (d *Dispatcher) Wait() { d.sending.Wait() }
 
-// admit takes a slot for each message whose account has a token now; those
-// without one come back when there is. It waits for a first slot only: waiting
+// admit takes a slot for each message whose account has a token now. A step
+// without one goes back to sleep in the ledger, each until a time of its own:
+// kept here, one clinic's backlog would fill the line for all. It waits for a first slot only: waiting
 // for more while it holds some could wait for itself. The rest of the batch,
 // for which no slot is free, is the caller's to try again.
 func (d *Dispatcher) admit(ctx context.Context, batch []*stream.Msg[event.Step]) (admitted, rest []*stream.Msg[event.Step]) {
+	var early []*stream.Msg[event.Step]
+	var steps []event.Step
+	var untils []time.Time
+	defer func() {
+		if len(early) == 0 {
+			return
+		}
+		err := d.Ledger.SleepSteps(ctx, steps, untils)
+		for _, m := range early {
+			m.Settle(err)
+		}
+	}()
 	seen := make(map[uuid.UUID]bool, len(batch))
 	for i, m := range batch {
 		if seen[m.Event.ID] {
@@ -149,9 +164,10 @@ func (d *Dispatcher) admit(ctx context.Context, batch []*stream.Msg[event.Step])
 		if !d.slot(len(admitted) == 0) {
 			return admitted, batch[i:]
 		}
-		if delay := d.Gateways.delay(ctx, m.Event.Tenant, m.Event.Channel); delay > 0 {
+		if until := d.Gateways.turn(ctx, m.Event.Tenant, m.Event.Channel); !until.IsZero() {
 			d.release()
-			m.Settle(stream.Retry(delay))
+			early = append(early, m)
+			steps, untils = append(steps, m.Event), append(untils, until)
 			continue
 		}
 		seen[m.Event.ID] = true
@@ -199,7 +215,7 @@ func (d *Dispatcher) tell(ctx context.Context, told []*work) {
 func (d *Dispatcher) send(ctx context.Context, w *work, begin time.Time) {
 	e := w.msg.Event
 	out := &event.Delivery{Tenant: e.Tenant, Step: e.ID, Channel: w.channel, Attempt: w.attempt, Source: event.Answer}
-	gateway, err := d.Gateways.get(ctx, e.Tenant, w.channel)
+	gateway, err := d.Gateways.of(ctx, e.Tenant, w.account)
 	if err == nil {
 		m := w.verdict.message.Message
 		m.WriteBy = begin.Add(d.Timing.G)

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
 	"golang.org/x/time/rate"
 
 	"github.com/doctorsflow/doctorsflow/internal/event"
@@ -18,6 +19,7 @@ import (
 // Accounts is where gateway accounts are kept.
 type Accounts interface {
 	Account(ctx context.Context, id tenant.ID, c event.Channel) (store.Account, error)
+	AccountByID(ctx context.Context, id tenant.ID, account uuid.UUID) (store.Account, error)
 }
 
 // accountTTL is how long an account's settings are kept: a changed secret is
@@ -36,11 +38,12 @@ type Gateways struct {
 type gatewayKey struct {
 	tenant  tenant.ID
 	channel event.Channel
+	account uuid.UUID // set: this one, in use or not
 }
 
 type entry struct {
 	gateway providers.Gateway
-	limiter *rate.Limiter
+	pace    *pace // nil: there is no account
 	account store.Account
 	err     error
 	until   time.Time
@@ -52,28 +55,57 @@ func NewGateways(accounts Accounts, open func(vendor string, a providers.Account
 }
 
 func (g *Gateways) get(ctx context.Context, id tenant.ID, c event.Channel) (providers.Gateway, error) {
-	e := g.entry(ctx, id, c)
+	e := g.entry(ctx, gatewayKey{tenant: id, channel: c})
 	return e.gateway, e.err
 }
 
-// delay takes a token and returns 0, or says how long until there is one.
-func (g *Gateways) delay(ctx context.Context, id tenant.ID, c event.Channel) time.Duration {
-	e := g.entry(ctx, id, c)
-	if e.limiter == nil {
-		return 0 // no account: the claim says so
+// of returns the gateway of one account, also of one that was replaced.
+func (g *Gateways) of(ctx context.Context, id tenant.ID, account uuid.UUID) (providers.Gateway, error) {
+	e := g.entry(ctx, gatewayKey{tenant: id, account: account})
+	return e.gateway, e.err
+}
+
+// turn takes a token and returns the zero time, or says when to come back.
+func (g *Gateways) turn(ctx context.Context, id tenant.ID, c event.Channel) time.Time {
+	e := g.entry(ctx, gatewayKey{tenant: id, channel: c})
+	if e.pace == nil {
+		return time.Time{} // no account: the claim says so
 	}
-	r := e.limiter.Reserve()
-	d := r.Delay()
-	if d > 0 {
-		r.Cancel()
+	return e.pace.turn(time.Now())
+}
+
+// pace is an account's rate: a token now, or a place in the line of those who
+// come back one by one. A common delay would bring them all at once, again and
+// again.
+type pace struct {
+	limiter *rate.Limiter
+	every   time.Duration
+
+	mu   sync.Mutex
+	last time.Time // when the last in line comes back
+}
+
+func newPace(perSecond int) *pace {
+	perSecond = max(1, perSecond)
+	return &pace{limiter: rate.NewLimiter(rate.Limit(perSecond), max(1, perSecond/4)), every: time.Second / time.Duration(perSecond)}
+}
+
+func (p *pace) turn(now time.Time) time.Time {
+	if p.limiter.AllowN(now, 1) {
+		return time.Time{}
 	}
-	return d
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.last.Before(now) {
+		p.last = now
+	}
+	p.last = p.last.Add(p.every)
+	return p.last
 }
 
 // entry returns the account's entry, looked up again when it is old. While
 // the ledger is away the old one serves on.
-func (g *Gateways) entry(ctx context.Context, id tenant.ID, c event.Channel) *entry {
-	k := gatewayKey{id, c}
+func (g *Gateways) entry(ctx context.Context, k gatewayKey) *entry {
 	g.mu.Lock()
 	old := g.byID[k]
 	g.mu.Unlock()
@@ -81,14 +113,18 @@ func (g *Gateways) entry(ctx context.Context, id tenant.ID, c event.Channel) *en
 		return old
 	}
 	fresh := &entry{until: time.Now().Add(accountTTL)}
-	fresh.account, fresh.err = g.accounts.Account(ctx, id, c)
+	if k.account != uuid.Nil {
+		fresh.account, fresh.err = g.accounts.AccountByID(ctx, k.tenant, k.account)
+	} else {
+		fresh.account, fresh.err = g.accounts.Account(ctx, k.tenant, k.channel)
+	}
 	switch {
 	case errors.Is(fresh.err, store.ErrUnavailable) && old != nil && old.gateway != nil:
 		return old
 	case fresh.err != nil:
 		fresh.until = time.Now().Add(time.Second)
 	case old != nil && old.account == fresh.account:
-		fresh.gateway, fresh.limiter = old.gateway, old.limiter
+		fresh.gateway, fresh.pace = old.gateway, old.pace
 	default:
 		a := fresh.account
 		fresh.gateway, fresh.err = g.open(a.Vendor, providers.Account{
@@ -97,7 +133,7 @@ func (g *Gateways) entry(ctx context.Context, id tenant.ID, c event.Channel) *en
 		if fresh.err != nil {
 			fresh.err = fmt.Errorf("dispatcher: open account: %w", fresh.err)
 		}
-		fresh.limiter = rate.NewLimiter(rate.Limit(a.RatePerSecond), max(1, a.RatePerSecond/4))
+		fresh.pace = newPace(a.RatePerSecond)
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -8,6 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/doctorsflow/doctorsflow/internal/event"
 	"github.com/doctorsflow/doctorsflow/internal/store"
 	"github.com/doctorsflow/doctorsflow/internal/tenant"
@@ -24,6 +26,10 @@ type desk struct {
 func (d *desk) Account(context.Context, tenant.ID, event.Channel) (store.Account, error) {
 	d.asked++
 	return d.account, d.err
+}
+
+func (d *desk) AccountByID(ctx context.Context, id tenant.ID, _ uuid.UUID) (store.Account, error) {
+	return d.Account(ctx, id, event.Kakao)
 }
 
 // inFakeTime runs f with gateways over a desk; opened lists the secrets of the
@@ -90,8 +96,8 @@ func TestMissingAccountIsAskedForAgainSoonAndDelaysNobody(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, d *desk, g *Gateways, _ *[]string) {
 		d.err = store.ErrNotFound
 		for range 10 {
-			if delay := g.delay(t.Context(), aClinic, event.SMS); delay != 0 {
-				t.Fatalf("a step without an account waits %v; the claim must tell", delay)
+			if until := g.turn(t.Context(), aClinic, event.SMS); !until.IsZero() {
+				t.Fatalf("a step without an account waits until %v; the claim must tell", until)
 			}
 		}
 		if d.asked != 1 {
@@ -115,14 +121,14 @@ func TestAccountOfAnUnknownVendorIsAnError(t *testing.T) {
 	})
 }
 
-// The rate is the account's: of each tenant and channel its own, kept while
-// the account is looked up again, and a refused token is not used up.
+// The rate is the account's, of each tenant and channel its own. Who comes too
+// early gets a time of its own, so that a backlog comes back one by one.
 func TestRateIsKeptPerAccount(t *testing.T) {
 	t.Parallel()
 	inFakeTime(t, func(t *testing.T, _ *desk, g *Gateways, _ *[]string) {
 		sent := 0
 		for range 1000 { // ten seconds
-			if g.delay(t.Context(), aClinic, event.SMS) == 0 {
+			if g.turn(t.Context(), aClinic, event.SMS).IsZero() {
 				sent++
 			}
 			time.Sleep(10 * time.Millisecond)
@@ -130,22 +136,32 @@ func TestRateIsKeptPerAccount(t *testing.T) {
 		if sent < 40 || sent > 41 {
 			t.Errorf("%d sends in 10 s at 4/s", sent)
 		}
-		for g.delay(t.Context(), aClinic, event.SMS) == 0 {
-		}
-		wait := g.delay(t.Context(), aClinic, event.SMS)
-		if wait <= 0 || wait > 250*time.Millisecond {
-			t.Errorf("the next waits %v", wait)
-		}
-		for who, delay := range map[string]time.Duration{
-			"another channel": g.delay(t.Context(), aClinic, event.Kakao), "another tenant": g.delay(t.Context(), tenant.NewID(), event.SMS),
+		for who, until := range map[string]time.Time{
+			"another channel": g.turn(t.Context(), aClinic, event.Kakao), "another tenant": g.turn(t.Context(), tenant.NewID(), event.SMS),
 		} {
-			if delay != 0 {
-				t.Errorf("%s waits %v", who, delay)
+			if !until.IsZero() {
+				t.Errorf("%s waits until %v", who, until)
 			}
 		}
-		time.Sleep(wait)
-		if delay := g.delay(t.Context(), aClinic, event.SMS); delay != 0 {
-			t.Errorf("after its wait it is to wait %v", delay)
+	})
+}
+
+func TestABacklogComesBackOneByOne(t *testing.T) {
+	t.Parallel()
+	inFakeTime(t, func(t *testing.T, _ *desk, g *Gateways, _ *[]string) {
+		for g.turn(t.Context(), aClinic, event.SMS).IsZero() {
+		}
+		last := g.turn(t.Context(), aClinic, event.SMS)
+		for range 20 {
+			next := g.turn(t.Context(), aClinic, event.SMS)
+			if next.Sub(last) != 250*time.Millisecond {
+				t.Fatalf("the next comes %v after the last, want 250ms at 4/s", next.Sub(last))
+			}
+			last = next
+		}
+		time.Sleep(time.Until(last))
+		if until := g.turn(t.Context(), aClinic, event.SMS); !until.IsZero() {
+			t.Errorf("when the line is over, it still waits until %v", until)
 		}
 	})
 }

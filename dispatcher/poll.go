@@ -8,6 +8,7 @@ import (
 
 	"github.com/doctorsflow/doctorsflow/internal/event"
 	"github.com/doctorsflow/doctorsflow/internal/store"
+	"github.com/doctorsflow/doctorsflow/internal/stream"
 	"github.com/doctorsflow/doctorsflow/internal/tenant"
 	"github.com/doctorsflow/doctorsflow/providers"
 )
@@ -34,6 +35,7 @@ type Poller struct {
 	Ledger    Polls
 	Publisher Publisher
 	Gateways  *Gateways
+	Backlog   Backlog
 	// Every is how often one account is asked; 0 means 15 s.
 	Every  time.Duration
 	Logger *slog.Logger
@@ -69,13 +71,23 @@ func (p *Poller) Run(ctx context.Context) error {
 }
 
 func (p *Poller) poll(ctx context.Context, poll store.Polling) error {
-	gateway, err := p.Gateways.get(ctx, poll.Tenant, poll.Channel)
+	gateway, err := p.Gateways.of(ctx, poll.Tenant, poll.Account)
 	if err != nil {
 		return err
 	}
 	from, to := poll.From.Add(-overlap), poll.Now
 	if to.Sub(from) > maxWindow-ahead {
 		to = from.Add(maxWindow - ahead)
+	}
+	// A result can be matched only when the answer to its request is recorded:
+	// what the recorder has still before it is read again.
+	behind, err := p.Backlog.Backlog(ctx, stream.Deliveries, stream.RecorderConsumer)
+	if err != nil {
+		return err
+	}
+	until := to
+	if !behind.Since.IsZero() && behind.Since.Before(until) {
+		until = behind.Since
 	}
 	results, err := gateway.Results(ctx, from, to.Add(ahead))
 	if err != nil {
@@ -90,7 +102,7 @@ func (p *Poller) poll(ctx context.Context, poll store.Polling) error {
 			return err
 		}
 	}
-	return p.Ledger.MarkPolled(ctx, poll, to)
+	return p.Ledger.MarkPolled(ctx, poll, until)
 }
 
 type requestKey struct {

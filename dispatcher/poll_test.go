@@ -13,6 +13,7 @@ import (
 
 	"github.com/doctorsflow/doctorsflow/internal/event"
 	"github.com/doctorsflow/doctorsflow/internal/store"
+	"github.com/doctorsflow/doctorsflow/internal/stream"
 	"github.com/doctorsflow/doctorsflow/internal/tenant"
 	"github.com/doctorsflow/doctorsflow/providers"
 )
@@ -52,8 +53,15 @@ func (s *shelf) Publish(_ context.Context, events []event.Event) error {
 	return s.failTell
 }
 
+// upToDate is a recorder with nothing before it.
+type upToDate struct{ since time.Time }
+
+func (u upToDate) Backlog(context.Context, string, string) (stream.Backlog, error) {
+	return stream.Backlog{Since: u.since}, nil
+}
+
 func poller(s *shelf, g *gate) *Poller {
-	return &Poller{Ledger: s, Publisher: s, Gateways: NewGateways(office{}, opened(g)), Logger: quiet}
+	return &Poller{Ledger: s, Backlog: upToDate{}, Publisher: s, Gateways: NewGateways(office{}, opened(g)), Logger: quiet}
 }
 
 func TestResultsSpeakForTheAttemptsTheyName(t *testing.T) {

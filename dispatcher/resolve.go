@@ -10,6 +10,7 @@ import (
 	"github.com/doctorsflow/doctorsflow/internal/store"
 	"github.com/doctorsflow/doctorsflow/internal/stream"
 	"github.com/doctorsflow/doctorsflow/internal/tenant"
+	"github.com/doctorsflow/doctorsflow/internal/workflow"
 	"github.com/doctorsflow/doctorsflow/providers"
 )
 
@@ -120,11 +121,12 @@ func (r *Resolver) resolve(ctx context.Context, u store.Unresolved, behind strea
 	}
 	result, found, err := r.ask(ctx, u)
 	switch {
+	case err != nil && u.State == store.StateSent:
+		return reportTimeout(d, u, r.Timing)
 	case err != nil:
 		if u.State == store.StateUnknown && u.Now.After(u.FirstIntent.Add(r.Timing.UnknownDeadline)) {
-			d.Status, d.Reason = event.Parked, event.OutcomeUnknown
-			r.Logger.Error("step parked: its outcome cannot be found out", "tenant", u.Tenant, "step", u.Step, "channel", u.Channel, "err", err)
-			return d
+			r.Logger.Error("the outcome of a request cannot be found out", "tenant", u.Tenant, "step", u.Step, "channel", u.Channel, "then", u.OnUnknown, "err", err)
+			return giveUp(d, u)
 		}
 		r.Logger.Warn("gateway cannot be asked", "tenant", u.Tenant, "step", u.Step, "channel", u.Channel, "err", err)
 		return nil
@@ -135,7 +137,7 @@ func (r *Resolver) resolve(ctx context.Context, u store.Unresolved, behind strea
 	case u.Now.Before(u.ClaimedAt.Add(r.Timing.Quiet())):
 		// Absent counts only after the quiet period.
 		return nil
-	case u.Attempt >= maxCycles || !u.Now.Before(u.Expires):
+	case u.Lost >= maxCycles || !u.Now.Before(u.Expires):
 		d.Status, d.Reason = event.Failed, event.NotAccepted
 		return d
 	}
@@ -143,9 +145,23 @@ func (r *Resolver) resolve(ctx context.Context, u store.Unresolved, behind strea
 	return d
 }
 
+// giveUp does what the step's author chose for an outcome that nobody can
+// find out. Only park cannot send twice.
+func giveUp(d *event.Delivery, u store.Unresolved) *event.Delivery {
+	switch {
+	case u.OnUnknown == workflow.Resend && u.Lost < maxCycles && u.Now.Before(u.Expires):
+		d.Status, d.RetryAt = event.Released, u.Now
+	case u.OnUnknown == workflow.Fallback && u.Channel == event.Kakao:
+		d.Status, d.Reason = event.Failed, event.OutcomeUnknown
+	default:
+		d.Status, d.Reason = event.Parked, event.OutcomeUnknown
+	}
+	return d
+}
+
 // ask looks the step's key up at the gateway.
 func (r *Resolver) ask(ctx context.Context, u store.Unresolved) (providers.Result, bool, error) {
-	gateway, err := r.Gateways.get(ctx, u.Tenant, u.Channel)
+	gateway, err := r.Gateways.of(ctx, u.Tenant, u.Account)
 	if err != nil {
 		return providers.Result{}, false, err
 	}

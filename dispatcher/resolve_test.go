@@ -73,8 +73,8 @@ func TestMissingOutcomeIsWhatTheGatewaySays(t *testing.T) {
 			name: "absence_counts_from_the_last_claim", u: unresolved(unknown, time.Hour),
 			change: func(u *U) { u.ClaimedAt = noon.Add(-still + 1) },
 		},
-		{name: "absent_too_often", u: unresolved(unknown, still), change: func(u *U) { u.Attempt = 5 }, want: &D{Status: event.Failed, Reason: event.NotAccepted, Attempt: 5}},
-		{name: "absent_once_less", u: unresolved(unknown, still), change: func(u *U) { u.Attempt = 4 }, want: &D{Status: event.Released, RetryAt: noon, Attempt: 4}},
+		{name: "absent_too_often", u: unresolved(unknown, still), change: func(u *U) { u.Lost = 5 }, want: &D{Status: event.Failed, Reason: event.NotAccepted}},
+		{name: "absent_once_less", u: unresolved(unknown, still), change: func(u *U) { u.Lost, u.Attempt = 4, 9 }, want: &D{Status: event.Released, RetryAt: noon, Attempt: 9}},
 		{name: "absent_and_expired", u: unresolved(unknown, still), change: func(u *U) { u.Expires = noon }, want: &D{Status: event.Failed, Reason: event.NotAccepted}},
 
 		{name: "gateway_cannot_be_asked", u: unresolved(unknown, deadline), err: away},

@@ -356,6 +356,7 @@ CREATE TABLE steps (
   expires_at      timestamptz NOT NULL,
   late            text NOT NULL DEFAULT 'send' CHECK (late IN ('send', 'skip', 'expire')),
   fallback        boolean NOT NULL DEFAULT false, -- an SMS may follow a proven failure
+  on_unknown      text NOT NULL DEFAULT 'park' CHECK (on_unknown IN ('park', 'resend', 'fallback')),
   queue           text NOT NULL DEFAULT 'care' CHECK (queue IN ('care', 'bulk', 'resolve')), -- who looks at wake_at: release (its lane) or the resolver
   wake_at         timestamptz,
   published       boolean NOT NULL DEFAULT false, -- wake_at is the end of a lease, not the due time

@@ -36,6 +36,8 @@ type Step struct {
 	DueAt    time.Time
 	Expires  time.Time
 	Late     workflow.Late
+	// OnUnknown is the author's choice for an outcome that nobody can find out.
+	OnUnknown workflow.OnUnknown
 }
 
 // Plan expands a definition into timed steps, in the definition's order. It is
@@ -45,7 +47,7 @@ func Plan(d *workflow.Definition, f Facts) []Step {
 	for _, s := range d.Steps {
 		due := dueAt(d, s, f)
 		p := Step{
-			Node: s.Node, Lane: f.Lane, DueAt: due, Late: s.Late,
+			Node: s.Node, Lane: f.Lane, DueAt: due, Late: s.Late, OnUnknown: s.OnUnknown,
 			Channel:  event.SMS,
 			Fallback: s.Message.HasKakao() && s.Message.HasSMS(),
 		}
@@ -57,6 +59,9 @@ func Plan(d *workflow.Definition, f Facts) []Step {
 		}
 		if p.Late == "" {
 			p.Late = workflow.LateSend
+		}
+		if p.OnUnknown == "" {
+			p.OnUnknown = workflow.Park
 		}
 		expiry := time.Duration(s.ExpiresAfter)
 		if expiry == 0 {

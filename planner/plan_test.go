@@ -42,6 +42,7 @@ var (
 		s := workflow.Step{
 			Message:      rapid.SampledFrom(messages).Draw(t, "message"),
 			Late:         rapid.SampledFrom([]workflow.Late{"", workflow.LateSend, workflow.LateSkip, workflow.LateExpire}).Draw(t, "late"),
+			OnUnknown:    rapid.SampledFrom([]workflow.OnUnknown{"", workflow.Park, workflow.Resend}).Draw(t, "on unknown"),
 			ExpiresAfter: rapid.SampledFrom([]workflow.Duration{0, 1, workflow.Duration(time.Hour), workflow.Duration(workflow.MaxDelay)}).Draw(t, "expires"),
 		}
 		switch rapid.IntRange(0, 3).Draw(t, "unit") {
@@ -152,7 +153,7 @@ func checkTime(t *rapid.T, d *workflow.Definition, want workflow.Step, f planner
 }
 
 func checkChannel(t *rapid.T, want workflow.Step, f planner.Facts, got planner.Step) {
-	channel, lane, late := event.SMS, f.Lane, want.Late
+	channel, lane, late, onUnknown := event.SMS, f.Lane, want.Late, want.OnUnknown
 	if want.Message.HasKakao() {
 		channel = event.Kakao
 	}
@@ -162,8 +163,11 @@ func checkChannel(t *rapid.T, want workflow.Step, f planner.Facts, got planner.S
 	if late == "" {
 		late = workflow.LateSend
 	}
+	if onUnknown == "" {
+		onUnknown = workflow.Park
+	}
 	fallback := want.Message.HasKakao() && want.Message.HasSMS()
-	if got.Channel != channel || got.Fallback != fallback || got.Lane != lane || got.Late != late {
+	if got.Channel != channel || got.Fallback != fallback || got.Lane != lane || got.Late != late || got.OnUnknown != onUnknown {
 		t.Fatalf("planned %+v of %+v", got, want)
 	}
 }

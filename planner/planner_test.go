@@ -66,8 +66,8 @@ func trigger() *event.Trigger {
 	return &event.Trigger{Tenant: tenant.NewID(), ID: uuid.Must(uuid.NewV7()), Kind: event.Webhook}
 }
 
-// handle gives the triggers to p through a real broker, and waits until left
-// of them are unsettled.
+// handle gives the triggers to p in one batch through a real broker, and waits
+// until left of them are unsettled.
 func handle(t *testing.T, p *planner.Planner, left int, list ...*event.Trigger) {
 	t.Helper()
 	c, err := stream.Connect(t.Context(), stream.Config{InProcess: streamtest.NATS(t).InProcess(), User: "app", Password: streamtest.Password, Logger: quiet})
@@ -87,11 +87,11 @@ func handle(t *testing.T, p *planner.Planner, left int, list ...*event.Trigger) 
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	seen := 0
+	var together []*stream.Msg[event.Trigger]
 	cfg := stream.Consumer{Stream: stream.Triggers, Name: stream.PlannerConsumer, Batch: len(list)}
 	err = stream.Consume(ctx, c, cfg, func(ctx context.Context, batch []*stream.Msg[event.Trigger]) {
-		p.Handle(ctx, batch)
-		if seen += len(batch); seen >= len(list) {
+		if together = append(together, batch...); len(together) == len(list) {
+			p.Handle(ctx, together)
 			cancel()
 		}
 	})
@@ -235,14 +235,17 @@ func TestPayloadSaysWhomItIsAboutAndWhatItStarts(t *testing.T) {
 func TestTriggerIsExpandedByItsOwnFacts(t *testing.T) {
 	t.Parallel()
 	expand := planning(t, phone.Options{}).Expand
-	d := &workflow.Definition{Steps: []workflow.Step{{Node: "1", Day: new(1), Message: messages[2]}, {Node: "2", Hours: new(1), Late: workflow.LateSkip, Message: messages[0]}}}
+	d := &workflow.Definition{Steps: []workflow.Step{
+		{Node: "1", Day: new(1), Message: messages[2]},
+		{Node: "2", Hours: new(1), Late: workflow.LateSkip, OnUnknown: workflow.Resend, Message: messages[0]},
+	}}
 	at := time.Date(2026, 3, 2, 5, 0, 0, 0, time.UTC)
 	for kind, lane := range map[event.Kind]event.Lane{event.Webhook: event.Care, event.Appointment: event.Care, event.Cron: event.Care, event.Campaign: event.Bulk} {
 		got := expand(store.PendingTrigger{Kind: kind, ReceivedAt: at, Zone: time.UTC, SendAt: workflow.Clock{Hour: 8}}, d)
 		day, hour := time.Date(2026, 3, 3, 8, 0, 0, 0, time.UTC), at.Add(time.Hour)
 		want := []store.StepPlan{
-			{Node: "1", Channel: event.Kakao, Lane: lane, Fallback: true, DueAt: day, Expires: day.Add(24 * time.Hour), Late: workflow.LateSend},
-			{Node: "2", Channel: event.SMS, Lane: lane, DueAt: hour, Expires: hour.Add(24 * time.Hour), Late: workflow.LateSkip},
+			{Node: "1", Channel: event.Kakao, Lane: lane, Fallback: true, DueAt: day, Expires: day.Add(24 * time.Hour), Late: workflow.LateSend, OnUnknown: workflow.Park},
+			{Node: "2", Channel: event.SMS, Lane: lane, DueAt: hour, Expires: hour.Add(24 * time.Hour), Late: workflow.LateSkip, OnUnknown: workflow.Resend},
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", kind, diff)

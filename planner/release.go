@@ -22,6 +22,7 @@ type Clock interface {
 	MarkStream(ctx context.Context, m store.Watermark) (wentBack bool, err error)
 	WakeAll(ctx context.Context) (steps, triggers int, err error)
 	TickClock(ctx context.Context) error
+	FreeClaims(ctx context.Context) error
 }
 
 // Broker is what release asks of the streams.
@@ -213,6 +214,9 @@ func (r *Release) guard(ctx context.Context) {
 			r.Logger.Warn("clock mark", "err", err)
 		}
 		if n%5 == 0 {
+			if err := r.Clock.FreeClaims(ctx); err != nil && ctx.Err() == nil {
+				r.Logger.Warn("claims of paused clinics", "err", err)
+			}
 			var err error
 			if lost, err = r.watch(ctx, lost); err != nil && ctx.Err() == nil {
 				r.Logger.Warn("stream marks", "err", err)

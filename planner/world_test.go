@@ -152,6 +152,8 @@ func (w *world) LeaseTriggers(context.Context, int) (lost []event.Trigger, err e
 	return lost, w.triggersErr
 }
 
+func (w *world) FreeClaims(context.Context) error { return nil }
+
 func (w *world) MarkStream(_ context.Context, m store.Watermark) (bool, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -62,13 +62,14 @@ func accepted(s store.StepNow, e event.Delivery, t store.Timing) store.Transitio
 			return store.Transition{State: store.StateSent, Reason: e.Reason}
 		}
 	case open(s.State):
-		return store.Transition{State: store.StateSent, Finish: true, Queue: store.ResolveQueue, Wake: s.Now.Add(t.ReportTimeout)}
+		// Reports come by themselves; after W the resolver asks for one.
+		return store.Transition{State: store.StateSent, Finish: true, Queue: store.ResolveQueue, Wake: s.Now.Add(t.W)}
 	case s.State == store.StateFailed && s.Attempt == e.Attempt && e.Source == event.Answer,
 		s.State == store.StateFailed && s.Reason == event.NotAccepted:
 		return store.Transition{Anomaly: LateAcceptance, Finish: true}
 	case s.State == store.StateParked:
 		// A human has it, but the evidence is better than anything they have.
-		return store.Transition{State: store.StateSent, Finish: true, Queue: store.ResolveQueue, Wake: s.Now.Add(t.ReportTimeout)}
+		return store.Transition{State: store.StateSent, Finish: true, Queue: store.ResolveQueue, Wake: s.Now.Add(t.W)}
 	}
 	return store.Transition{}
 }

@@ -192,7 +192,7 @@ var invariants = []struct {
 			if got.Reason == event.ReportTimeout {
 				return got.Wake.IsZero()
 			}
-			return got.Queue == store.ResolveQueue && got.Wake.Equal(s.Now.Add(timing.ReportTimeout))
+			return got.Queue == store.ResolveQueue && got.Wake.Equal(s.Now.Add(timing.W))
 		case store.StatePlanned:
 			return got.Queue == "" && !got.Wake.Before(s.Now) && (e.RetryAt.IsZero() || got.Wake.Equal(e.RetryAt))
 		}

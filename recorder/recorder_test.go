@@ -38,8 +38,8 @@ func broker(t *testing.T) *stream.Conn {
 	return c
 }
 
-// settle hands the events to r in one batch, as far as the broker has them
-// together, and waits until left of them are unsettled.
+// settle hands the events to r in one batch, and waits until left of them are
+// unsettled.
 func settle(t *testing.T, c *stream.Conn, r *recorder.Recorder, left int, events ...*event.Delivery) {
 	t.Helper()
 	list := make([]event.Event, len(events))
@@ -51,11 +51,11 @@ func settle(t *testing.T, c *stream.Conn, r *recorder.Recorder, left int, events
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	seen := 0
+	var together []*stream.Msg[event.Delivery]
 	err := stream.Consume(ctx, c, stream.Consumer{Stream: stream.Deliveries, Name: stream.RecorderConsumer, Batch: len(events)},
 		func(ctx context.Context, batch []*stream.Msg[event.Delivery]) {
-			r.Handle(ctx, batch)
-			if seen += len(batch); seen >= len(events) {
+			if together = append(together, batch...); len(together) == len(events) {
+				r.Handle(ctx, together)
 				cancel()
 			}
 		})

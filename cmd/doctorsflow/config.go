@@ -39,7 +39,7 @@ type serveFlags struct {
 	dataFlags
 	Roles         []string      `help:"Roles to run: ${enum}." default:"ingest,planner,dispatcher,recorder,api" enum:"ingest,planner,dispatcher,recorder,api" env:"ROLES" validate:"min=1"`
 	HTTPAddr      string        `name:"http-addr" help:"Where webhooks and the API are served." default:"127.0.0.1:8080" env:"HTTP_ADDR" validate:"listen"`
-	NATSURL       string        `name:"nats-url" help:"External NATS (2.14.9 or newer) in place of the embedded one." env:"NATS_URL" validate:"omitempty,url"`
+	NATSURL       string        `name:"nats-url" help:"External NATS (2.14.9 or newer) in place of the embedded one." env:"NATS_URL" validate:"omitempty,servers"`
 	NATSUser      string        `name:"nats-user" help:"User of the external NATS, if it is not in the URL." env:"NATS_USER"`
 	NATSPass      string        `name:"nats-password" help:"Its password." env:"NATS_PASSWORD"`
 	NATSListen    string        `name:"nats-listen" help:"Where the embedded NATS listens; a taken port becomes a free one." default:"127.0.0.1:4222" env:"NATS_LISTEN" validate:"listen"`
@@ -85,7 +85,7 @@ var weakSecrets = []string{"demo-secret", "changeme", "secret", "password", "you
 func (f *serveFlags) check() error {
 	var errs []error
 	valid := validator.New()
-	for tag, ok := range map[string]func(string) bool{"listen": listenable, "postgres": postgresURL} {
+	for tag, ok := range map[string]func(string) bool{"listen": listenable, "postgres": postgresURL, "servers": natsURLs} {
 		if err := valid.RegisterValidation(tag, func(l validator.FieldLevel) bool { return ok(l.Field().String()) }); err != nil {
 			return err
 		}
@@ -145,6 +145,17 @@ func listenable(s string) bool {
 func postgresURL(s string) bool {
 	u, err := url.Parse(s)
 	return err == nil && (u.Scheme == "postgres" || u.Scheme == "postgresql")
+}
+
+// natsURLs reports whether s is one address of a NATS server, or several of a
+// cluster with commas between them.
+func natsURLs(s string) bool {
+	for one := range strings.SplitSeq(s, ",") {
+		if u, err := url.Parse(strings.TrimSpace(one)); err != nil || u.Host == "" {
+			return false
+		}
+	}
+	return true
 }
 
 // master returns the key that wraps every tenant's key.

@@ -95,8 +95,15 @@ func (versionCommand) Run(o output) error {
 	return err
 }
 
-// version is the module's, or the commit's of a build from a checkout.
+// release is set by -ldflags "-X main.release=…" where the build knows it.
+var release string
+
+// version is the release's, the module's, or the commit's of a build from a
+// checkout.
 func version() string {
+	if release != "" {
+		return release
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "unknown"

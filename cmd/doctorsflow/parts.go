@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -51,12 +52,15 @@ type running struct {
 func runningFile(data string) string { return filepath.Join(data, "running.json") }
 
 func (r running) write(data string) error {
-	b, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false) // its URLs are copied from here
+	if err := e.Encode(r); err != nil {
 		return err
 	}
 	tmp := runningFile(data) + ".new"
-	if err := os.WriteFile(tmp, append(b, '\n'), 0o600); err != nil {
+	if err := os.WriteFile(tmp, b.Bytes(), 0o600); err != nil {
 		return err
 	}
 	return os.Rename(tmp, runningFile(data))
@@ -145,6 +149,22 @@ func openLedger(ctx context.Context, f dataFlags, create bool, log *slog.Logger)
 	}
 	down.add(func(context.Context) error { db.Close(); return nil })
 	return db, where, undo, nil
+}
+
+// closeLedger closes the pools, but does not wait beyond ctx for a Postgres
+// that answers nothing any more.
+func closeLedger(ctx context.Context, db *store.DB) error {
+	closed := make(chan struct{})
+	go func() {
+		db.Close()
+		close(closed)
+	}()
+	select {
+	case <-closed:
+		return nil
+	case <-ctx.Done():
+		return errors.New("Postgres holds connections and does not answer; they were given up")
+	}
 }
 
 // alive reports whether a process of this id exists.

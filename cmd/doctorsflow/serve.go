@@ -89,7 +89,7 @@ func serve(ctx context.Context, f *serveFlags, log *slog.Logger, ready func(runn
 	if err != nil {
 		return err
 	}
-	down.add(func(context.Context) error { db.Close(); return nil })
+	down.add(func(ctx context.Context) error { return closeLedger(ctx, db) })
 
 	// The broker.
 	bus, err := broker(ctx, f, &where, down, log)
@@ -140,7 +140,7 @@ func serve(ctx context.Context, f *serveFlags, log *slog.Logger, ready func(runn
 		}
 		resolver := &dispatcher.Resolver{Ledger: db, Backlog: bus, Publisher: bus, Gateways: gateways, Timing: db.Timing(), Logger: logger}
 		group.Go(func() error { return resolver.Run(work) })
-		poller := &dispatcher.Poller{Ledger: db, Publisher: bus, Gateways: gateways, Every: f.PollEvery, Logger: logger}
+		poller := &dispatcher.Poller{Ledger: db, Backlog: bus, Publisher: bus, Gateways: gateways, Every: f.PollEvery, Logger: logger}
 		group.Go(func() error { return poller.Run(work) })
 	}
 	if f.runs("recorder") {

@@ -140,7 +140,10 @@ func (c *checks) webhook(w Webhook, workflowKnown func(string) bool) {
 		if !eventType.MatchString(t) {
 			c.add("webhook %q: event type %q: write 1 to 64 letters, digits, or _.:-", w.Name, t)
 		}
-		for _, n := range w.Routes[t] {
+		for i, n := range w.Routes[t] {
+			if slices.Contains(w.Routes[t][:i], n) {
+				c.add("webhook %q: route %s: workflow %q is there twice; a trigger starts it once", w.Name, t, n)
+			}
 			if !workflowKnown(n) {
 				c.add("webhook %q: route %s: there is no workflow named %q", w.Name, t, n)
 			}

@@ -110,13 +110,21 @@ type Trigger struct {
 	Tenant tenant.ID `json:"tenant"`
 	ID     uuid.UUID `json:"id"`
 	Kind   Kind      `json:"kind"`
+	// Lease numbers the publication, see [Step]; 0 for ingest's own.
+	Lease int64 `json:"lease,omitempty"`
 }
 
 // Subject is trigger.<tenant>.<kind>.
 func (e *Trigger) Subject() string { return "trigger." + e.Tenant.String() + "." + string(e.Kind) }
 
-// MsgID is the trigger's id: published twice inside the window, stored once.
-func (e *Trigger) MsgID() string { return e.ID.String() }
+// MsgID names the trigger and its lease: one publication repeated is stored
+// once, a trigger that release publishes again is a new message.
+func (e *Trigger) MsgID() string {
+	if e.Lease == 0 {
+		return e.ID.String()
+	}
+	return fmt.Sprintf("%s.%d", e.ID, e.Lease)
+}
 
 // Validate reports a missing id or an unknown kind.
 func (e *Trigger) Validate() error {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/doctorsflow/doctorsflow/internal/event"
 	"github.com/doctorsflow/doctorsflow/internal/tenant"
+	"github.com/doctorsflow/doctorsflow/internal/workflow"
 )
 
 // Account is a tenant's gateway account with its credentials opened.
@@ -67,18 +68,39 @@ func (db *DB) scanAccount(row pgx.CollectableRow) (a Account, err error) {
 	return a, json.Unmarshal(plain, &a.Credentials)
 }
 
+const selectAccountByID = `
+SELECT ` + accountColumns + `
+FROM   provider_accounts a JOIN tenants t ON t.id = a.tenant_id
+WHERE  a.tenant_id = $1 AND a.id = $2`
+
+// AccountByID returns an account in use or replaced, or [ErrNotFound]: what
+// was sent through it can only be asked of it.
+func (db *DB) AccountByID(ctx context.Context, id tenant.ID, account uuid.UUID) (Account, error) {
+	rows, err := db.worker.Query(ctx, selectAccountByID, id, account)
+	if err != nil {
+		return Account{}, fmt.Errorf("store: account: %w", unavailable(err))
+	}
+	a, err := pgx.CollectExactlyOneRow(rows, db.scanAccount)
+	if err != nil {
+		return Account{}, fmt.Errorf("store: account: %w", unavailable(notFound(err)))
+	}
+	return a, nil
+}
+
+// A replaced account is asked for as long as a report may come.
 const leasePolls = `
 UPDATE provider_accounts a
 SET    polled_at = app_now()
 FROM  (SELECT tenant_id, id FROM provider_accounts
-       WHERE enabled AND (polled_at IS NULL OR polled_at <= app_now() - $1::interval)
+       WHERE (enabled OR updated_at > app_now() - interval '4 days') AND (polled_at IS NULL OR polled_at <= app_now() - $1::interval)
        ORDER BY polled_at NULLS FIRST LIMIT $2 FOR UPDATE SKIP LOCKED) due
 WHERE  a.tenant_id = due.tenant_id AND a.id = due.id
-RETURNING a.tenant_id, a.channel, coalesce(a.results_until, app_now() - interval '1 hour'), app_now()`
+RETURNING a.tenant_id, a.id, a.channel, coalesce(a.results_until, app_now() - interval '1 hour'), app_now()`
 
 // Polling is one account's turn to be asked for results.
 type Polling struct {
 	Tenant  tenant.ID
+	Account uuid.UUID
 	Channel event.Channel
 	// From is how far results were read; Now is the database's time.
 	From, Now time.Time
@@ -91,7 +113,7 @@ func (db *DB) LeasePolls(ctx context.Context, every time.Duration, limit int) ([
 		return nil, fmt.Errorf("store: lease polls: %w", unavailable(err))
 	}
 	polls, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (p Polling, err error) {
-		return p, row.Scan(&p.Tenant, &p.Channel, &p.From, &p.Now)
+		return p, row.Scan(&p.Tenant, &p.Account, &p.Channel, &p.From, &p.Now)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("store: lease polls: %w", unavailable(err))
@@ -101,11 +123,11 @@ func (db *DB) LeasePolls(ctx context.Context, every time.Duration, limit int) ([
 
 const markPolled = `
 UPDATE provider_accounts SET results_until = $3
-WHERE  tenant_id = $1 AND channel = $2 AND enabled AND (results_until IS NULL OR results_until < $3)`
+WHERE  tenant_id = $1 AND id = $2 AND (results_until IS NULL OR results_until < $3)`
 
 // MarkPolled keeps how far an account's results were read.
 func (db *DB) MarkPolled(ctx context.Context, p Polling, until time.Time) error {
-	if _, err := db.worker.Exec(ctx, markPolled, p.Tenant, p.Channel, until); err != nil {
+	if _, err := db.worker.Exec(ctx, markPolled, p.Tenant, p.Account, until); err != nil {
 		return fmt.Errorf("store: mark polled: %w", unavailable(err))
 	}
 	return nil
@@ -153,11 +175,18 @@ type Unresolved struct {
 	SentAt      time.Time
 	Expires     time.Time
 	Now         time.Time
+	// Account is the one that the last request was made with: only it can
+	// say what became of it.
+	Account uuid.UUID
+	// Lost counts requests whose outcome was not known at first.
+	Lost      int
+	OnUnknown workflow.OnUnknown
 }
 
 const leaseUnresolved = `
 UPDATE steps s
-SET    wake_at = app_now() + greatest($2::interval, least((app_now() - s.claimed_at) / 2, interval '10 minutes'))
+SET    wake_at = app_now() + greatest($2::interval, least((app_now() - s.claimed_at) / 2,
+                 CASE s.state WHEN 'sent' THEN interval '6 hours' ELSE interval '10 minutes' END))
 FROM  (SELECT s.tenant_id, s.id
        FROM  (SELECT DISTINCT tenant_id FROM unnest($1::uuid[]) AS t (tenant_id)) q
        CROSS JOIN LATERAL (
@@ -166,7 +195,9 @@ FROM  (SELECT s.tenant_id, s.id
          ORDER  BY i.wake_at LIMIT $3 FOR UPDATE SKIP LOCKED) s) due
 WHERE  s.tenant_id = due.tenant_id AND s.id = due.id
 RETURNING s.tenant_id, s.id, s.root_id, s.channel, s.state, s.attempt, coalesce(s.first_intent_at, s.claimed_at), s.claimed_at,
-          coalesce(s.sent_at, s.claimed_at), s.expires_at, app_now()`
+          coalesce(s.sent_at, s.claimed_at), s.expires_at, app_now(), s.on_unknown,
+          (SELECT a.account_id FROM attempts a WHERE a.tenant_id = s.tenant_id AND a.step_id = s.id AND a.attempt = s.attempt),
+          (SELECT count(*) FROM attempts a WHERE a.tenant_id = s.tenant_id AND a.step_id = s.id AND a.outcome = 'unknown')`
 
 // LeaseUnresolved returns steps of these tenants whose outcome is to be looked
 // for now, and puts off the next look by at least retry, the longer the older
@@ -178,7 +209,8 @@ func (db *DB) LeaseUnresolved(ctx context.Context, tenants []tenant.ID, retry ti
 			return err
 		}
 		list, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (u Unresolved, err error) {
-			return u, row.Scan(&u.Tenant, &u.Step, &u.Root, &u.Channel, &u.State, &u.Attempt, &u.FirstIntent, &u.ClaimedAt, &u.SentAt, &u.Expires, &u.Now)
+			return u, row.Scan(&u.Tenant, &u.Step, &u.Root, &u.Channel, &u.State, &u.Attempt, &u.FirstIntent, &u.ClaimedAt, &u.SentAt, &u.Expires, &u.Now,
+				&u.OnUnknown, &u.Account, &u.Lost)
 		})
 		return err
 	})

@@ -190,6 +190,16 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 ON CONFLICT (tenant_id, id) DO UPDATE SET vendor = EXCLUDED.vendor, base_url = EXCLUDED.base_url, credentials = EXCLUDED.credentials,
   sender = EXCLUDED.sender, rate_per_second = EXCLUDED.rate_per_second, updated_at = app_now()`
 
+const replaceAccount = `UPDATE provider_accounts SET enabled = false, updated_at = app_now() WHERE tenant_id = $1 AND id = $2`
+
+func otherAccount(have, want map[string]string) bool {
+	var h, w Credentials
+	if json.Unmarshal([]byte(have["credentials"]), &h) != nil || json.Unmarshal([]byte(want["credentials"]), &w) != nil {
+		return true
+	}
+	return h.AppKey != w.AppKey || have["vendor"] != want["vendor"] || have["base_url"] != want["base_url"] || have["sender"] != want["sender"]
+}
+
 func (a *applying) accounts(ctx context.Context) error {
 	rows, err := a.tx.Query(ctx, selectAccounts, a.id)
 	if err != nil {
@@ -224,6 +234,14 @@ func (a *applying) accounts(ctx context.Context) error {
 		old := have[string(w.Channel)]
 		if !a.compare("account", string(w.Channel), old.fields, want) {
 			continue
+		}
+		// Another gateway, app key or sender is another account: what the old
+		// one was sent can only be asked of the old one.
+		if old.fields != nil && otherAccount(old.fields, want) {
+			if _, err := a.tx.Exec(ctx, replaceAccount, a.id, old.id); err != nil {
+				return err
+			}
+			old.fields = nil
 		}
 		if old.fields == nil {
 			old.id = uuid.Must(uuid.NewV7())

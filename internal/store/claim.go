@@ -137,6 +137,28 @@ UPDATE steps s SET wake_at = n.wake_at, published = false
 FROM   unnest($1::uuid[], $2::uuid[], $3::timestamptz[]) AS n (tenant_id, id, wake_at)
 WHERE  s.tenant_id = n.tenant_id AND s.id = n.id AND s.state = 'planned'`
 
+const sleepUnclaimed = `
+UPDATE steps s SET wake_at = n.wake_at, published = false
+FROM   unnest($1::uuid[], $2::uuid[], $3::int[], $4::timestamptz[]) AS n (tenant_id, id, attempt, wake_at)
+WHERE  s.tenant_id = n.tenant_id AND s.id = n.id AND s.state = 'planned' AND s.attempt = n.attempt`
+
+// SleepSteps puts steps that nobody claimed back to sleep, each until its
+// time; release lets them go again.
+func (db *DB) SleepSteps(ctx context.Context, steps []event.Step, until []time.Time) error {
+	tenants, ids, attempts := make([]tenant.ID, len(steps)), make([]uuid.UUID, len(steps)), make([]int32, len(steps))
+	for i, s := range steps {
+		tenants[i], ids[i], attempts[i] = s.Tenant, s.ID, s.Attempt
+	}
+	err := db.asWorker(ctx, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, sleepUnclaimed, tenants, ids, attempts, until)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("store: sleep steps: %w", err)
+	}
+	return nil
+}
+
 // ClaimSteps reads the candidates among due, asks decide about each, and in
 // the same transaction claims those it chose: state, attempt and log row
 // before any byte goes out. Steps that moved on meanwhile are not candidates.
@@ -231,9 +253,16 @@ func (db *DB) candidates(ctx context.Context, tx pgx.Tx, due []event.Step) (out 
 		if w.Definition, err = db.definition(ctx, tx, w.Tenant, w.Workflow, w.version); err != nil {
 			return nil, err
 		}
+		// Only a destroyed key means erased. Any other failure to open, such as a
+		// wrong master key, must leave the step where it is.
+		if w.Erased = w.tenantKey == nil || w.patientKey == nil; w.Erased {
+			out = append(out, w.Candidate)
+			continue
+		}
 		if err := db.openPatient(w.Candidate, w.tenantKey, w.patientKey, w.name, w.phone); err != nil {
-			w.Erased = true
-		} else if s, ok := w.Definition.Step(w.Node); ok && len(s.Message.Variables) > 0 {
+			return nil, err
+		}
+		if s, ok := w.Definition.Step(w.Node); ok && len(s.Message.Variables) > 0 {
 			if w.Payload, err = openPayload(ctx, tx, w.Candidate, w.trigger); err != nil {
 				return nil, err
 			}

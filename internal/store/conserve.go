@@ -28,7 +28,8 @@ type Conservation struct {
 	Delivered, Sent, Failed, Cancelled, Skipped, Expired, Parked, Pending int64
 	// Unreasoned counts terminal steps without a reason.
 	Unreasoned int64
-	// UnsentLogs counts steps that a gateway accepted and no log row shows.
+	// UnsentLogs counts steps whose log row does not show what became of them:
+	// accepted without one, or ended with one that is pending.
 	UnsentLogs int64
 }
 
@@ -71,7 +72,9 @@ CROSS  JOIN LATERAL (
 CROSS  JOIN LATERAL (
   SELECT count(*) AS unsent FROM steps x
   WHERE  x.tenant_id = t.id AND x.state IN ('sent', 'delivered')
-  AND    NOT EXISTS (SELECT FROM message_logs m WHERE m.tenant_id = x.tenant_id AND m.id = x.id)) l
+  AND    NOT EXISTS (SELECT FROM message_logs m WHERE m.tenant_id = x.tenant_id AND m.id = x.id)
+  OR     x.tenant_id = t.id AND x.state NOT IN ('planned', 'claimed', 'unknown')
+  AND    EXISTS (SELECT FROM message_logs m WHERE m.tenant_id = x.tenant_id AND m.id = x.id AND m.status = 'pending')) l
 ORDER  BY t.slug`
 
 // Conserve counts both sides of the law for every tenant in one snapshot.

@@ -121,12 +121,12 @@ type eventKey struct {
 // An error wrapping [ErrUnavailable] leaves the outcome unknown to us: the
 // caller's repetition of the same event is answered as a duplicate.
 func (db *DB) AcceptTriggers(ctx context.Context, calls []Accept) ([]AcceptResult, error) {
-	// The ids that bodies stand in for are this call's own.
-	calls = slices.Clone(calls)
 	out := make([]AcceptResult, len(calls))
 	err := db.again(func() error {
 		return pgx.BeginFunc(ctx, db.api, func(tx pgx.Tx) error {
 			clear(out)
+			// The ids that bodies stand in for are this try's own.
+			calls := slices.Clone(calls)
 			for _, a := range byTenant(calls) {
 				if _, err := tx.Exec(ctx, enterTenant, a.tenant.String()); err != nil {
 					return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -61,6 +62,8 @@ type StepPlan struct {
 	DueAt    time.Time
 	Expires  time.Time
 	Late     workflow.Late
+	// OnUnknown is what to do with an outcome that nobody can find out.
+	OnUnknown workflow.OnUnknown
 }
 
 // Planning is the pure part of planning, handed into the transaction.
@@ -79,7 +82,7 @@ JOIN   tenants c ON c.id = t.tenant_id
 LEFT   JOIN webhooks w ON w.tenant_id = t.tenant_id AND w.id = t.webhook_id
 WHERE  t.state = 'pending'
 ORDER  BY t.tenant_id, t.id
-FOR    UPDATE OF t SKIP LOCKED`
+FOR    UPDATE OF t`
 
 const selectWorkflows = `
 SELECT w.tenant_id, w.id, w.is_active, w.version
@@ -93,10 +96,10 @@ FROM   unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::int[], $5::uuid[], $6::uui
        AS n (tenant_id, id, workflow_id, version, trigger_id, patient_id, status, reason, expected_steps)`
 
 const insertSteps = `
-INSERT INTO steps (tenant_id, id, execution_id, node, root_id, channel, lane, queue, fallback, due_at, expires_at, late, wake_at, published)
-SELECT n.tenant_id, n.id, n.execution_id, n.node, n.id, n.channel, n.lane, n.lane, n.fallback, n.due_at, n.expires_at, n.late, n.wake_at, n.published
-FROM   unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::bool[], $8::timestamptz[], $9::timestamptz[], $10::text[], $11::timestamptz[], $12::bool[])
-       AS n (tenant_id, id, execution_id, node, channel, lane, fallback, due_at, expires_at, late, wake_at, published)`
+INSERT INTO steps (tenant_id, id, execution_id, node, root_id, channel, lane, queue, fallback, due_at, expires_at, late, wake_at, published, on_unknown)
+SELECT n.tenant_id, n.id, n.execution_id, n.node, n.id, n.channel, n.lane, n.lane, n.fallback, n.due_at, n.expires_at, n.late, n.wake_at, n.published, n.on_unknown
+FROM   unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::bool[], $8::timestamptz[], $9::timestamptz[], $10::text[], $11::timestamptz[], $12::bool[], $13::text[])
+       AS n (tenant_id, id, execution_id, node, channel, lane, fallback, due_at, expires_at, late, wake_at, published, on_unknown)`
 
 const settleTriggers = `
 UPDATE triggers t
@@ -115,8 +118,8 @@ type planned struct {
 	runs       int
 }
 
-// PlanTriggers plans every trigger of ids that is still pending and not being
-// planned elsewhere: patient, runs and steps in one transaction. It returns
+// PlanTriggers plans every trigger of ids that is still pending, waiting for
+// whoever holds one: patient, runs and steps in one transaction. It returns
 // the steps that are due already, leased to the caller to be published.
 func (db *DB) PlanTriggers(ctx context.Context, ids []event.Trigger, p Planning) (due []event.Step, err error) {
 	err = db.asWorker(ctx, func(tx pgx.Tx) error {
@@ -171,19 +174,19 @@ func (db *DB) pendingTriggers(ctx context.Context, tx pgx.Tx, ids []event.Trigge
 		if err := json.Unmarshal(routes, &t.Routes); err != nil {
 			return nil, fmt.Errorf("webhook routes: %w", err)
 		}
-		// An erased tenant or a tampered row is the trigger's fate, not the
-		// batch's.
-		if t.tenantKey, err = db.unwrap(t.Tenant, tenantWrapped); err != nil {
+		// Only a destroyed key means that the payload is gone. Any other failure
+		// to open, such as a wrong master key, must leave the trigger pending.
+		if tenantWrapped == nil || wrapped == nil {
 			return t, nil
+		}
+		if t.tenantKey, err = db.unwrap(t.Tenant, tenantWrapped); err != nil {
+			return nil, err
 		}
 		if t.payloadKey, err = t.tenantKey.Unwrap(wrapped, payloadKeyAAD(t.Tenant, "triggers", t.ID)); err != nil {
-			return t, nil
+			return nil, err
 		}
 		t.Payload, err = t.payloadKey.Open(payload, column(t.Tenant, "triggers", "payload", t.ID))
-		if err != nil {
-			t.Payload = nil
-		}
-		return t, nil
+		return t, err
 	})
 	return triggers, now, err
 }
@@ -234,7 +237,10 @@ func (db *DB) writePlans(ctx context.Context, tx pgx.Tx, triggers []*planned, ex
 	var settled triggerSettlements
 	for _, t := range triggers {
 		reason := t.reading.Ignored
-		for _, id := range t.reading.Workflows {
+		for i, id := range t.reading.Workflows {
+			if slices.Contains(t.reading.Workflows[:i], id) {
+				continue // a route may name a workflow twice; it runs once
+			}
 			if t.patient == nil || t.reading.Ignored != "" {
 				break
 			}
@@ -299,12 +305,12 @@ func (r *runRows) args() []any {
 }
 
 type stepRows struct {
-	tenants                       []tenant.ID
-	ids, runs                     []uuid.UUID
-	nodes, channels, lanes, lates []string
-	fallbacks, published          []bool
-	dueAts, expires, wakes        []time.Time
-	due                           []event.Step
+	tenants                                 []tenant.ID
+	ids, runs                               []uuid.UUID
+	nodes, channels, lanes, lates, unknowns []string
+	fallbacks, published                    []bool
+	dueAts, expires, wakes                  []time.Time
+	due                                     []event.Step
 }
 
 func (r *stepRows) add(id tenant.ID, run uuid.UUID, s StepPlan, now time.Time, lease time.Duration) {
@@ -317,11 +323,15 @@ func (r *stepRows) add(id tenant.ID, run uuid.UUID, s StepPlan, now time.Time, l
 	r.tenants, r.ids, r.runs = append(r.tenants, id), append(r.ids, step), append(r.runs, run)
 	r.nodes, r.channels, r.lanes = append(r.nodes, s.Node), append(r.channels, string(s.Channel)), append(r.lanes, string(s.Lane))
 	r.fallbacks, r.lates, r.published = append(r.fallbacks, s.Fallback), append(r.lates, string(s.Late)), append(r.published, publish)
+	if s.OnUnknown == "" {
+		s.OnUnknown = workflow.Park
+	}
+	r.unknowns = append(r.unknowns, string(s.OnUnknown))
 	r.dueAts, r.expires, r.wakes = append(r.dueAts, s.DueAt), append(r.expires, s.Expires), append(r.wakes, wake)
 }
 
 func (r *stepRows) args() []any {
-	return []any{r.tenants, r.ids, r.runs, r.nodes, r.channels, r.lanes, r.fallbacks, r.dueAts, r.expires, r.lates, r.wakes, r.published}
+	return []any{r.tenants, r.ids, r.runs, r.nodes, r.channels, r.lanes, r.fallbacks, r.dueAts, r.expires, r.lates, r.wakes, r.published, r.unknowns}
 }
 
 type triggerSettlements struct {

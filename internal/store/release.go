@@ -135,11 +135,19 @@ WHERE  (e.tenant_id, e.id) IN (SELECT * FROM unnest($1::uuid[], $2::uuid[]))
 ORDER  BY e.id
 FOR    NO KEY UPDATE`
 
+// A step that was attempted before has a log row, which ends with it.
 const expireSteps = `
-UPDATE steps s
-SET    state = 'expired', reason = $3, wake_at = NULL, updated_at = app_now()
-WHERE  (s.tenant_id, s.execution_id) IN (SELECT * FROM unnest($1::uuid[], $2::uuid[]))
-AND    s.state = 'planned' AND s.expires_at <= app_now()`
+WITH expired AS (
+  UPDATE steps s
+  SET    state = 'expired', reason = $3, wake_at = NULL, updated_at = app_now()
+  WHERE  (s.tenant_id, s.execution_id) IN (SELECT * FROM unnest($1::uuid[], $2::uuid[]))
+  AND    s.state = 'planned' AND s.expires_at <= app_now()
+  RETURNING s.tenant_id, s.id
+), logged AS (
+  UPDATE message_logs m SET status = 'failed', error_message = $3
+  FROM   expired x WHERE m.tenant_id = x.tenant_id AND m.id = x.id
+)
+SELECT count(*) FROM expired`
 
 // settleRuns closes every run whose steps are all terminal. The caller holds
 // the runs' rows, so two that end the last two steps see each other.
@@ -167,12 +175,10 @@ func (db *DB) ExpireSteps(ctx context.Context, expired []Leased) (n int64, err e
 		if _, err := tx.Exec(ctx, lockRuns, runs.tenants, runs.ids); err != nil {
 			return err
 		}
-		tag, err := tx.Exec(ctx, expireSteps, runs.tenants, runs.ids, event.TimePassed)
-		if err != nil {
+		if err := tx.QueryRow(ctx, expireSteps, runs.tenants, runs.ids, string(event.TimePassed)).Scan(&n); err != nil {
 			return err
 		}
-		n = tag.RowsAffected()
-		_, err = tx.Exec(ctx, settleRuns, runs.tenants, runs.ids)
+		_, err := tx.Exec(ctx, settleRuns, runs.tenants, runs.ids)
 		return err
 	})
 	if err != nil {
@@ -203,7 +209,7 @@ UPDATE triggers t
 SET    wake_at = app_now() + $2::interval
 FROM  (SELECT tenant_id, id FROM triggers WHERE wake_at <= app_now() ORDER BY wake_at LIMIT $1 FOR UPDATE SKIP LOCKED) due
 WHERE  t.tenant_id = due.tenant_id AND t.id = due.id AND t.state = 'pending'
-RETURNING t.tenant_id, t.id, t.kind`
+RETURNING t.tenant_id, t.id, t.kind, t.wake_at`
 
 // LeaseTriggers returns pending triggers that nobody seems to be planning.
 func (db *DB) LeaseTriggers(ctx context.Context, limit int) ([]event.Trigger, error) {
@@ -212,7 +218,10 @@ func (db *DB) LeaseTriggers(ctx context.Context, limit int) ([]event.Trigger, er
 		return nil, fmt.Errorf("store: lease triggers: %w", unavailable(err))
 	}
 	triggers, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (t event.Trigger, err error) {
-		return t, row.Scan(&t.Tenant, &t.ID, &t.Kind)
+		var wake time.Time
+		err = row.Scan(&t.Tenant, &t.ID, &t.Kind, &wake)
+		t.Lease = wake.UnixMilli()
+		return t, err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("store: lease triggers: %w", unavailable(err))
@@ -242,6 +251,22 @@ func (db *DB) TickClock(ctx context.Context) error {
 	return unavailable(err)
 }
 
+const freeClaims = `
+UPDATE steps s
+SET    queue = 'resolve', wake_at = s.claimed_at + $1::interval
+FROM   tenants t CROSS JOIN platform p CROSS JOIN unnest(ARRAY['care', 'bulk']) AS q (queue)
+WHERE  (t.paused_at IS NOT NULL OR p.paused_at IS NOT NULL)
+AND    s.tenant_id = t.id AND s.queue = q.queue AND s.wake_at <= app_now() AND s.state = 'claimed'`
+
+// FreeClaims hands the stale claims of paused tenants to the resolver: finding
+// out what became of a request sends nothing.
+func (db *DB) FreeClaims(ctx context.Context) error {
+	if _, err := db.worker.Exec(ctx, freeClaims, db.timing.StaleClaim()); err != nil {
+		return fmt.Errorf("store: free claims: %w", unavailable(err))
+	}
+	return nil
+}
+
 // Watermark is where a stream stood when it was last looked at.
 type Watermark struct {
 	Stream  string
@@ -249,21 +274,31 @@ type Watermark struct {
 	LastSeq uint64
 }
 
+// Two copies look at different moments, so that a mark may come late. One that
+// is lower by a hair's time counts only when it still is after settle.
 const markStream = `
 INSERT INTO stream_watermarks AS w (stream, born_at, last_seq) VALUES ($1, $2, $3)
-ON CONFLICT (stream) DO UPDATE SET born_at = EXCLUDED.born_at, last_seq = EXCLUDED.last_seq, updated_at = app_now()
-RETURNING (SELECT o.born_at FROM stream_watermarks o WHERE o.stream = $1), (SELECT o.last_seq FROM stream_watermarks o WHERE o.stream = $1)`
+ON CONFLICT (stream) DO UPDATE
+SET born_at = EXCLUDED.born_at,
+    last_seq = CASE WHEN w.born_at = EXCLUDED.born_at AND w.updated_at > app_now() - $4::interval THEN greatest(w.last_seq, EXCLUDED.last_seq) ELSE EXCLUDED.last_seq END,
+    updated_at = CASE WHEN w.born_at = EXCLUDED.born_at AND EXCLUDED.last_seq < w.last_seq AND w.updated_at > app_now() - $4::interval THEN w.updated_at ELSE app_now() END
+RETURNING (SELECT o.born_at FROM stream_watermarks o WHERE o.stream = $1), (SELECT o.last_seq FROM stream_watermarks o WHERE o.stream = $1),
+          coalesce((SELECT o.updated_at > app_now() - $4::interval FROM stream_watermarks o WHERE o.stream = $1), false)`
+
+// settle is how long a lower mark may be another copy's older look.
+const settle = 10 * time.Second
 
 // MarkStream keeps where a stream stands and reports whether it went back
 // since the last mark: born again, or with a lower last sequence.
 func (db *DB) MarkStream(ctx context.Context, m Watermark) (wentBack bool, err error) {
 	var born *time.Time
 	var last *int64
-	if err := db.worker.QueryRow(ctx, markStream, m.Stream, m.Born, int64(m.LastSeq)).Scan(&born, &last); err != nil {
+	var recent bool
+	if err := db.worker.QueryRow(ctx, markStream, m.Stream, m.Born, int64(m.LastSeq), settle).Scan(&born, &last, &recent); err != nil {
 		return false, fmt.Errorf("store: mark stream: %w", unavailable(err))
 	}
 	if born == nil {
 		return false, nil
 	}
-	return !born.Equal(m.Born.Truncate(time.Microsecond)) || int64(m.LastSeq) < *last, nil
+	return !born.Equal(m.Born.Truncate(time.Microsecond)) || int64(m.LastSeq) < *last && !recent, nil
 }

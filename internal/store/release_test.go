@@ -149,16 +149,23 @@ func TestAStreamThatWentBackIsNoticed(t *testing.T) {
 	l.planned("e1", "010-0000-0001")
 	born := time.Now().Truncate(time.Microsecond).Add(789 * time.Nanosecond)
 	for i, c := range []struct {
-		m    store.Watermark
-		back bool
+		m     store.Watermark
+		later bool // more than another copy's older look explains
+		back  bool
 	}{
-		{store.Watermark{Stream: "STEPS", Born: born, LastSeq: 10}, false},
-		{store.Watermark{Stream: "STEPS", Born: born, LastSeq: 10}, false},
-		{store.Watermark{Stream: "STEPS", Born: born, LastSeq: 12}, false},
-		{store.Watermark{Stream: "STEPS", Born: born, LastSeq: 11}, true},
-		{store.Watermark{Stream: "STEPS", Born: born.Add(time.Second), LastSeq: 11}, true},
-		{store.Watermark{Stream: "STEPS", Born: born.Add(time.Second), LastSeq: 11}, false},
+		{store.Watermark{Stream: "STEPS", Born: born, LastSeq: 10}, false, false},
+		{store.Watermark{Stream: "STEPS", Born: born, LastSeq: 10}, true, false},
+		{store.Watermark{Stream: "STEPS", Born: born, LastSeq: 12}, false, false},
+		{store.Watermark{Stream: "STEPS", Born: born, LastSeq: 11}, false, false}, // an older look
+		{store.Watermark{Stream: "STEPS", Born: born, LastSeq: 12}, false, false},
+		{store.Watermark{Stream: "STEPS", Born: born, LastSeq: 11}, true, true},
+		{store.Watermark{Stream: "STEPS", Born: born, LastSeq: 11}, true, false},
+		{store.Watermark{Stream: "STEPS", Born: born.Add(time.Second), LastSeq: 11}, false, true},
+		{store.Watermark{Stream: "STEPS", Born: born.Add(time.Second), LastSeq: 11}, false, false},
 	} {
+		if c.later {
+			l.exec(`UPDATE stream_watermarks SET updated_at = updated_at - interval '1 minute'`)
+		}
 		if back, err := l.MarkStream(t.Context(), c.m); err != nil || back != c.back {
 			t.Errorf("mark %d: back = %v, %v; want %v", i, back, err, c.back)
 		}

@@ -142,6 +142,12 @@ INSERT INTO anomalies (tenant_id, id, step_id, kind, detail)
 SELECT n.tenant_id, n.id, n.step_id, n.kind, n.detail::jsonb
 FROM   unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[]) AS n (tenant_id, id, step_id, kind, detail)`
 
+// reopenRuns takes back the end of runs in which a step moves on after all, or
+// a fallback begins; settleRuns ends them again if nothing is open.
+const reopenRuns = `
+UPDATE workflow_executions e SET status = 'running', completed_at = NULL
+WHERE  (e.tenant_id, e.id) IN (SELECT * FROM unnest($1::uuid[], $2::uuid[])) AND e.status IN ('completed', 'failed')`
+
 type settling struct {
 	StepNow
 	moved     bool
@@ -152,6 +158,7 @@ type settling struct {
 	evidence  event.Delivery // the event that moved it last
 	sent      time.Time
 	delivered time.Time
+	reopened  bool // it had ended, and so may have its run
 	untried   bool // nothing was claimed, so that it may have no log row yet
 }
 
@@ -230,6 +237,9 @@ func (s *settling) apply(e event.Delivery, t Transition, w *settleRows) {
 	case StateSent, StateDelivered, StateFailed, StateParked:
 		s.untried = s.State == StatePlanned
 	}
+	if s.State == StateParked || s.State == StateSent && s.Reason != "" || t.Fallback {
+		s.reopened = true
+	}
 	s.moved, s.State, s.Reason = true, t.State, t.Reason
 	s.reason, s.wake, s.queue, s.evidence = t.Reason, t.Wake, t.Queue, e
 	if t.NewCycle {
@@ -305,6 +315,16 @@ func (r *fallbackRows) add(s *settling) {
 func (w *settleRows) write(ctx context.Context, tx pgx.Tx, steps map[uuid.UUID]*settling) error {
 	var batch pgx.Batch
 	ended := queueMoves(&batch, steps)
+	var reopened runSet
+	for _, s := range steps {
+		if s.reopened {
+			reopened.add(s.Tenant, s.Run)
+			ended.add(s.Tenant, s.Run)
+		}
+	}
+	if len(reopened.ids) > 0 {
+		batch.Queue(reopenRuns, reopened.tenants, reopened.ids)
+	}
 	if a := &w.attempts; len(a.steps) > 0 {
 		batch.Queue(finishAttempts, a.tenants, a.steps, a.attempts, a.outcomes, a.codes, a.sources, a.requests, a.seqs, a.ats)
 	}

@@ -45,7 +45,7 @@ func TestAcceptedThenDeliveredIsShownInTheLog(t *testing.T) {
 	if state, _ := l.state(step.ID); state != "sent" {
 		t.Fatalf("state = %s", state)
 	}
-	if n := l.count(`SELECT count(*) FROM steps WHERE queue = 'resolve' AND wake_at > now() + interval '90 hours' AND request_id = '20261122101505aB'`); n != 1 {
+	if n := l.count(`SELECT count(*) FROM steps WHERE queue = 'resolve' AND wake_at > now() + interval '9 minutes' AND request_id = '20261122101505aB'`); n != 1 {
 		t.Error("a sent step does not wait for its report")
 	}
 	l.settle(told(claim, event.Kakao, event.Delivered, event.Poll))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"time"
 
@@ -65,7 +66,35 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 		db.Close()
 		return nil, err
 	}
+	if err := db.checkMaster(ctx); err != nil {
+		db.Close()
+		return nil, err
+	}
 	return db, nil
+}
+
+// ErrWrongMaster means that the data was sealed under another master key.
+var ErrWrongMaster = errors.New("store: this is not the master key that the data was sealed with; bring back the one from the backup (MASTER_KEY_FILE, or master.key in the data folder)")
+
+// checkMaster opens one tenant's key, before a wrong master key can be taken
+// for erased patients.
+func (db *DB) checkMaster(ctx context.Context) error {
+	if db.worker == nil {
+		return nil
+	}
+	var id tenant.ID
+	var wrapped []byte
+	err := db.worker.QueryRow(ctx, `SELECT id, data_key FROM tenants WHERE data_key IS NOT NULL LIMIT 1`).Scan(&id, &wrapped)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("store: check the master key: %w", unavailable(err))
+	}
+	if _, err := db.unwrap(id, wrapped); err != nil {
+		return ErrWrongMaster
+	}
+	return nil
 }
 
 // Close waits for running statements and closes the pools.
@@ -247,7 +276,9 @@ func unavailable(err error) error {
 	}
 	_, connect := errors.AsType[*pgconn.ConnectError](err)
 	_, network := errors.AsType[net.Error](err)
-	if connect || network || errors.Is(err, context.DeadlineExceeded) || pgconn.SafeToRetry(err) || pgconn.Timeout(err) {
+	// A server that dies in mid-statement just closes the connection.
+	cut := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed)
+	if cut || connect || network || errors.Is(err, context.DeadlineExceeded) || pgconn.SafeToRetry(err) || pgconn.Timeout(err) {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	return err

@@ -23,7 +23,7 @@ func TestHandlerGetsWhatIsThereWithoutWaiting(t *testing.T) {
 	publish(t, c, triggers(25)...)
 	sizes := make(chan int, 100)
 	hold := sync.OnceFunc(func() {
-		until(t, "the rest of the backlog is here", func() bool { return backlog(t, c).Waiting == 0 })
+		until(t, "the rest of the backlog is here", func() bool { return backlog(t, c).InHand == 25 })
 	})
 	stop := consume(t, c, planner(10), func(batch []*stream.Msg[event.Trigger]) {
 		hold()
@@ -163,8 +163,7 @@ func TestStoppingGivesBackWhatNoHandlerHas(t *testing.T) {
 		})
 	}()
 	receive(t, entered)
-	until(t, "the first copy has fetched all", func() bool { return backlog(t, c).Waiting == 0 })
-	handling := 30 - backlog(t, c).InHand // none: nothing is acknowledged yet
+	until(t, "the first copy has fetched all", func() bool { return backlog(t, c).InHand == 30 })
 	cancel()
 	select {
 	case err := <-done:
@@ -172,8 +171,8 @@ func TestStoppingGivesBackWhatNoHandlerHas(t *testing.T) {
 	default:
 	}
 	close(leave)
-	if err := receive(t, done); err != nil || handling != 0 {
-		t.Fatalf("Consume = %v, %d were acknowledged early", err, handling)
+	if err := receive(t, done); err != nil {
+		t.Fatalf("Consume = %v", err)
 	}
 	start, ids := time.Now(), make(chan uuid.UUID, 100)
 	stop := consume(t, c, planner(10), func(batch []*stream.Msg[event.Trigger]) {

@@ -24,7 +24,7 @@ const user = "app" // of a server from streamtest
 
 // soon is longer than anything here takes, and shorter than any AckWait: what
 // is delivered again within it was given back, not timed out.
-const soon = 6 * time.Second
+const soon = 8 * time.Second
 
 var quiet = slog.New(slog.DiscardHandler)
 
@@ -141,6 +141,7 @@ func until(t *testing.T, what string, holds func() bool) {
 	}
 }
 
+// backlog is the planner's. A broker counts what it stored in its own time.
 func backlog(t *testing.T, c *stream.Conn) stream.Backlog {
 	t.Helper()
 	b, err := c.Backlog(t.Context(), stream.Triggers, stream.PlannerConsumer)

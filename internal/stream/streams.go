@@ -2,9 +2,12 @@ package stream
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/doctorsflow/doctorsflow/internal/event"
@@ -71,12 +74,28 @@ func consumers(stream string) []jetstream.ConsumerConfig {
 	return nil
 }
 
-// Ensure creates or updates every stream and durable consumer. Replicas is 1
-// on a single server, 3 in a cluster.
+// Ensure creates or updates every stream and durable consumer, and tries again
+// until ctx ends: a cluster that several processes ask for its first stream at
+// the same moment leaves some of them without an answer.
 func (c *Conn) Ensure(ctx context.Context) error {
 	for _, cfg := range streams(c.replicas) {
-		if err := c.ensure(ctx, cfg); err != nil {
-			return err
+		for {
+			try, cancel := context.WithTimeout(ctx, 3*time.Second)
+			err := c.ensure(try, cfg)
+			cancel()
+			if err == nil {
+				break
+			}
+			if ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, nats.ErrTimeout) && !errors.Is(err, nats.ErrNoResponders) {
+				return err
+			}
+			c.log.Warn("the broker gave no answer; asking again", "err", err)
+			// Not all at the same moment again.
+			select {
+			case <-ctx.Done():
+				return err
+			case <-time.After(time.Duration(200+rand.IntN(800)) * time.Millisecond):
+			}
 		}
 	}
 	return nil
