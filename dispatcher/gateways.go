@@ -54,11 +54,6 @@ func NewGateways(accounts Accounts, open func(vendor string, a providers.Account
 	return &Gateways{accounts: accounts, open: open, byID: map[gatewayKey]*entry{}}
 }
 
-func (g *Gateways) get(ctx context.Context, id tenant.ID, c event.Channel) (providers.Gateway, error) {
-	e := g.entry(ctx, gatewayKey{tenant: id, channel: c})
-	return e.gateway, e.err
-}
-
 // of returns the gateway of one account, also of one that was replaced.
 func (g *Gateways) of(ctx context.Context, id tenant.ID, account uuid.UUID) (providers.Gateway, error) {
 	e := g.entry(ctx, gatewayKey{tenant: id, account: account})

@@ -16,6 +16,8 @@ import (
 	"github.com/doctorsflow/doctorsflow/providers"
 )
 
+var anAccount = uuid.Must(uuid.NewV7())
+
 // desk is an office whose account a test changes as it goes.
 type desk struct {
 	account store.Account
@@ -52,11 +54,11 @@ func TestAccountIsLookedUpEveryFewSecondsAndOpenedWhenItChanged(t *testing.T) {
 	t.Parallel()
 	inFakeTime(t, func(t *testing.T, d *desk, g *Gateways, opened *[]string) {
 		for range 3 {
-			if _, err := g.get(t.Context(), aClinic, event.SMS); err != nil {
+			if _, err := g.of(t.Context(), aClinic, anAccount); err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(accountTTL - time.Millisecond)
-			if _, err := g.get(t.Context(), aClinic, event.SMS); err != nil {
+			if _, err := g.of(t.Context(), aClinic, anAccount); err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(time.Millisecond)
@@ -65,7 +67,7 @@ func TestAccountIsLookedUpEveryFewSecondsAndOpenedWhenItChanged(t *testing.T) {
 			t.Errorf("looked up %d times, opened %v; want 3 times, once", d.asked, *opened)
 		}
 		d.account.Credentials.Secret = "two"
-		if _, err := g.get(t.Context(), aClinic, event.SMS); err != nil || len(*opened) != 2 || (*opened)[1] != "two" {
+		if _, err := g.of(t.Context(), aClinic, anAccount); err != nil || len(*opened) != 2 || (*opened)[1] != "two" {
 			t.Errorf("after its secret changed: opened %v, %v", *opened, err)
 		}
 	})
@@ -74,18 +76,18 @@ func TestAccountIsLookedUpEveryFewSecondsAndOpenedWhenItChanged(t *testing.T) {
 func TestAccountServesOnWhileTheLedgerIsAway(t *testing.T) {
 	t.Parallel()
 	inFakeTime(t, func(t *testing.T, d *desk, g *Gateways, _ *[]string) {
-		first, err := g.get(t.Context(), aClinic, event.SMS)
+		first, err := g.of(t.Context(), aClinic, anAccount)
 		if err != nil {
 			t.Fatal(err)
 		}
 		d.err = fmt.Errorf("store: account: %w", store.ErrUnavailable)
 		time.Sleep(time.Hour)
-		if got, err := g.get(t.Context(), aClinic, event.SMS); err != nil || got != first {
+		if got, err := g.of(t.Context(), aClinic, anAccount); err != nil || got != first {
 			t.Errorf("while the ledger is away: %v, %v", got, err)
 		}
 		// But an account that is gone is gone.
 		d.err = fmt.Errorf("store: account: %w", store.ErrNotFound)
-		if _, err := g.get(t.Context(), aClinic, event.SMS); !errors.Is(err, store.ErrNotFound) {
+		if _, err := g.of(t.Context(), aClinic, anAccount); !errors.Is(err, store.ErrNotFound) {
 			t.Errorf("after it was removed: %v", err)
 		}
 	})
@@ -105,7 +107,7 @@ func TestMissingAccountIsAskedForAgainSoonAndDelaysNobody(t *testing.T) {
 		}
 		d.err = nil
 		time.Sleep(time.Second)
-		if _, err := g.get(t.Context(), aClinic, event.SMS); err != nil {
+		if _, err := g.of(t.Context(), aClinic, anAccount); err != nil {
 			t.Errorf("a second later: %v", err)
 		}
 	})
@@ -115,7 +117,7 @@ func TestAccountOfAnUnknownVendorIsAnError(t *testing.T) {
 	t.Parallel()
 	inFakeTime(t, func(t *testing.T, d *desk, g *Gateways, _ *[]string) {
 		d.account.Vendor = ""
-		if got, err := g.get(t.Context(), aClinic, event.SMS); err == nil || got != nil {
+		if got, err := g.of(t.Context(), aClinic, anAccount); err == nil || got != nil {
 			t.Errorf("get = %v, %v", got, err)
 		}
 	})

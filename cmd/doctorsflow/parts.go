@@ -163,7 +163,7 @@ func closeLedger(ctx context.Context, db *store.DB) error {
 	case <-closed:
 		return nil
 	case <-ctx.Done():
-		return errors.New("Postgres holds connections and does not answer; they were given up")
+		return errors.New("connections to Postgres were given up: it holds them and does not answer")
 	}
 }
 
