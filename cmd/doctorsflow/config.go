@@ -180,10 +180,10 @@ func (f *serveFlags) LogValue() slog.Value {
 		slog.String("http_addr", f.HTTPAddr),
 		slog.String("simulator", orElse(f.simulatorAddr(), "off")),
 		slog.Int("replicas", f.Replicas),
-		slog.Duration("poll_every", f.PollEvery),
+		slog.String("poll_every", f.PollEvery.String()),
 		slog.Int("slots", f.Slots),
 		slog.Int("database_conns", f.DatabaseConns),
-		slog.Duration("grace", f.Grace),
+		slog.String("grace", f.Grace.String()),
 		slog.Float64("time_scale", f.TimeScale),
 	)
 }

@@ -180,7 +180,7 @@ func serve(ctx context.Context, f *serveFlags, log *slog.Logger, ready func(runn
 	// Until told to stop, or something that must not end has ended.
 	select {
 	case <-ctx.Done():
-		log.Info("stopping: taking nothing new, finishing what is under way", "grace", f.Grace)
+		log.Info("stopping: taking nothing new, finishing what is under way", "grace", f.Grace.String())
 	case err = <-broken:
 	case <-work.Done():
 	}
