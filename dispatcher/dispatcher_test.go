@@ -17,6 +17,7 @@ import (
 	"github.com/doctorsflow/doctorsflow/internal/event"
 	"github.com/doctorsflow/doctorsflow/internal/store"
 	"github.com/doctorsflow/doctorsflow/internal/stream"
+	"github.com/doctorsflow/doctorsflow/internal/tenant"
 	"github.com/doctorsflow/doctorsflow/providers"
 )
 
@@ -206,6 +207,45 @@ func TestStepBeyondTheRateGoesBackToTheLedger(t *testing.T) {
 	}
 	if n := len(s.slots); n != 0 {
 		t.Errorf("%d slots are lost", n)
+	}
+}
+
+func TestStepThatCannotBePutToSleepComesAgain(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, func(c *Config) { c.Gateways = nil })
+	s.Gateways = NewGateways(office{rate: 1}, opened(s.gate))
+	s.book.restless = 1
+	first, second := dueStep(), dueStep()
+	second.Tenant = first.Tenant
+	// Its token may have come when it comes again: then it is sent.
+	s.play(10, s.settled, first, second)
+	if n := len(s.gate.requests()) + len(s.book.slept); n != 2 {
+		t.Errorf("%d requests and %d asleep, want each step to be one of both", len(s.gate.requests()), len(s.book.slept))
+	}
+}
+
+// branches keeps an account of its own for each id, and who asked for which.
+type branches struct {
+	office
+	asked chan uuid.UUID
+}
+
+func (b branches) AccountByID(ctx context.Context, id tenant.ID, account uuid.UUID) (store.Account, error) {
+	b.asked <- account
+	return b.office.AccountByID(ctx, id, account)
+}
+
+// The account that the attempt's row names is the only one that can be asked
+// what became of it.
+func TestStepGoesByTheAccountOfItsClaim(t *testing.T) {
+	t.Parallel()
+	account, b := uuid.Must(uuid.NewV7()), branches{office{rate: 100}, make(chan uuid.UUID, 10)}
+	s := newStage(t, func(c *Config) { c.Gateways = nil })
+	s.Gateways = NewGateways(b, opened(s.gate))
+	s.book.change = func(c *store.Candidate) { c.Account = account }
+	s.play(1, s.settled, dueStep())
+	if got := <-b.asked; got != account || len(s.gate.requests()) != 1 {
+		t.Errorf("sent by %s, want %s", got, account)
 	}
 }
 

@@ -139,6 +139,22 @@ func TestPollReadsOverlappingWindowsWithinTheGatewaysLimit(t *testing.T) {
 	}
 }
 
+// A result is matched by the request that its answer names: where the answer
+// still waits for the recorder, the result must be read again.
+func TestPollIsMarkedNoFurtherThanTheRecorderHasCome(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct{ since, want time.Time }{
+		"nothing_waits": {time.Time{}, noon}, "answers_wait": {noon.Add(-3 * time.Second), noon.Add(-3 * time.Second)}, "clocks_differ": {noon.Add(time.Second), noon},
+	} {
+		s := new(shelf)
+		p := poller(s, &gate{results: func(time.Time, time.Time) ([]providers.Result, error) { return nil, nil }})
+		p.Backlog = upToDate{since: tt.since}
+		if err := p.poll(t.Context(), store.Polling{From: noon.Add(-time.Minute), Now: noon}); err != nil || len(s.marked) != 1 || !s.marked[0].Equal(tt.want) {
+			t.Errorf("%s: %v, marked %v, want %s", name, err, s.marked, tt.want)
+		}
+	}
+}
+
 // What could not be read, matched or told is read again.
 func TestPollIsMarkedOnlyWhenEverythingWasTold(t *testing.T) {
 	t.Parallel()

@@ -14,6 +14,7 @@ import (
 	"github.com/doctorsflow/doctorsflow/internal/store"
 	"github.com/doctorsflow/doctorsflow/internal/stream"
 	"github.com/doctorsflow/doctorsflow/internal/tenant"
+	"github.com/doctorsflow/doctorsflow/internal/workflow"
 	"github.com/doctorsflow/doctorsflow/providers"
 )
 
@@ -79,6 +80,24 @@ func TestMissingOutcomeIsWhatTheGatewaySays(t *testing.T) {
 
 		{name: "gateway_cannot_be_asked", u: unresolved(unknown, deadline), err: away},
 		{name: "gateway_could_not_be_asked_for_too_long", u: unresolved(unknown, deadline+1), err: away, want: &D{Status: event.Parked, Reason: event.OutcomeUnknown}},
+		{name: "author_chose_park", u: unresolved(unknown, deadline+1), err: away, change: func(u *U) { u.OnUnknown = workflow.Park }, want: &D{Status: event.Parked, Reason: event.OutcomeUnknown}},
+		{name: "author_chose_resend", u: unresolved(unknown, deadline+1), err: away, change: func(u *U) { u.OnUnknown = workflow.Resend }, want: &D{Status: event.Released, RetryAt: noon}},
+		{
+			name: "resent_too_often", u: unresolved(unknown, deadline+1), err: away, change: func(u *U) { u.OnUnknown, u.Lost = workflow.Resend, 5 },
+			want: &D{Status: event.Parked, Reason: event.OutcomeUnknown},
+		},
+		{
+			name: "nothing_is_resent_when_expired", u: unresolved(unknown, deadline+1), err: away, change: func(u *U) { u.OnUnknown, u.Expires = workflow.Resend, noon },
+			want: &D{Status: event.Parked, Reason: event.OutcomeUnknown},
+		},
+		{name: "author_chose_fallback", u: unresolved(unknown, deadline+1), err: away, change: func(u *U) { u.OnUnknown = workflow.Fallback }, want: &D{Status: event.Failed, Reason: event.OutcomeUnknown}},
+		{name: "no_choice_before_the_deadline", u: unresolved(unknown, deadline), err: away, change: func(u *U) { u.OnUnknown = workflow.Fallback }},
+		{
+			name: "what_may_arrive_outweighs_a_later_failure", u: unresolved(unknown, time.Minute), found: []providers.Result{
+				{RequestID: "r3", State: providers.Failed, Code: "3018"}, {RequestID: "r2", State: providers.Pending}, {RequestID: "r1", State: providers.Delivered, Code: "1000"},
+			},
+			want: &D{Status: event.Delivered, RequestID: "r1", Code: "1000"},
+		},
 
 		{name: "report_is_awaited", u: unresolved(sent, timeout-1), found: found(providers.Pending)},
 		{name: "report_is_overdue", u: unresolved(sent, timeout), found: found(providers.Pending), want: evidence(event.Sent, event.ReportTimeout)},
@@ -88,6 +107,7 @@ func TestMissingOutcomeIsWhatTheGatewaySays(t *testing.T) {
 		{name: "sent_is_not_found", u: unresolved(sent, timeout-1)},
 		{name: "sent_was_never_found", u: unresolved(sent, timeout), want: &D{Status: event.Sent, Reason: event.ReportTimeout}},
 		{name: "sent_cannot_be_asked_for", u: unresolved(sent, time.Hour), err: away},
+		{name: "sent_could_never_be_asked_for", u: unresolved(sent, timeout), err: away, want: &D{Status: event.Sent, Reason: event.ReportTimeout}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -39,11 +39,15 @@ type book struct {
 	entered  time.Time // of the last claim
 	contents []string
 	slept    []time.Time // until when the early ones sleep
+	restless int         // how often putting them to sleep fails
 }
 
 func (b *book) SleepSteps(_ context.Context, _ []event.Step, until []time.Time) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.restless--; b.restless >= 0 {
+		return store.ErrUnavailable
+	}
 	b.slept = append(b.slept, until...)
 	return nil
 }
