@@ -141,7 +141,7 @@ func TestStepDoubledInABatchIsSentOnce(t *testing.T) {
 	once, other := dueStep(), dueStep()
 	again := *once
 	again.Lease = 1 // the same fence, published again
-	s.handleTogether(once, other, &again)
+	s.handleTogether(s.settled, once, other, &again)
 	if n := len(s.gate.requests()); n != 2 {
 		t.Errorf("%d requests for two steps", n)
 	}
@@ -180,7 +180,7 @@ func TestPoisonousStepHoldsNoNeighbour(t *testing.T) {
 		}
 		return nil
 	}
-	s.play(10, func() bool { return len(s.gate.requests()) == 2 }, poison, good, other)
+	s.handleTogether(func() bool { return len(s.gate.requests()) == 2 }, poison, good, other)
 	for _, m := range s.gate.requests() {
 		if m.Key == event.Key(poison.ID, event.Kakao) {
 			t.Error("the poisonous step was sent")
@@ -198,7 +198,7 @@ func TestStepBeyondTheRateGoesBackToTheLedger(t *testing.T) {
 	s.Gateways = NewGateways(office{rate: 2}, opened(s.gate)) // one now, the next half a second later
 	first, second, third := dueStep(), dueStep(), dueStep()
 	second.Tenant, third.Tenant = first.Tenant, first.Tenant
-	s.play(10, s.settled, first, second, third)
+	s.handleTogether(s.settled, first, second, third)
 	if n := len(s.gate.requests()); n != 1 || s.book.claims != 1 {
 		t.Errorf("%d requests, %d claims; want one of each: what waits burns no attempt", n, s.book.claims)
 	}

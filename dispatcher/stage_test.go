@@ -228,8 +228,8 @@ func (s *stage) playWith(h func(context.Context, []*stream.Msg[event.Step]), cfg
 	}
 }
 
-// handleTogether gives all the steps to the dispatcher in one batch.
-func (s *stage) handleTogether(steps ...*event.Step) {
+// handleTogether gives all the steps to the dispatcher in one batch, once.
+func (s *stage) handleTogether(done func() bool, steps ...*event.Step) {
 	s.t.Helper()
 	var all []*stream.Msg[event.Step]
 	handle := s.Handle
@@ -237,7 +237,7 @@ func (s *stage) handleTogether(steps ...*event.Step) {
 		if all = append(all, batch...); len(all) == len(steps) {
 			handle(ctx, all)
 		}
-	}, stream.Consumer{Batch: 1}, s.settled, steps...)
+	}, stream.Consumer{Batch: 1}, done, steps...)
 }
 
 // settled holds when the broker has nothing of the care lane any more.

@@ -196,7 +196,8 @@ FROM  (SELECT s.tenant_id, s.id
 WHERE  s.tenant_id = due.tenant_id AND s.id = due.id
 RETURNING s.tenant_id, s.id, s.root_id, s.channel, s.state, s.attempt, coalesce(s.first_intent_at, s.claimed_at), s.claimed_at,
           coalesce(s.sent_at, s.claimed_at), s.expires_at, app_now(), s.on_unknown,
-          (SELECT a.account_id FROM attempts a WHERE a.tenant_id = s.tenant_id AND a.step_id = s.id AND a.attempt = s.attempt),
+          coalesce((SELECT a.account_id FROM attempts a WHERE a.tenant_id = s.tenant_id AND a.step_id = s.id AND a.attempt = s.attempt),
+                   '00000000-0000-0000-0000-000000000000'),
           (SELECT count(*) FROM attempts a WHERE a.tenant_id = s.tenant_id AND a.step_id = s.id AND a.outcome = 'unknown')`
 
 // LeaseUnresolved returns steps of these tenants whose outcome is to be looked
