@@ -196,6 +196,10 @@ func (r *Release) triggers(ctx context.Context) (int, error) {
 	if err != nil || len(lost) == 0 {
 		return 0, err
 	}
+	// While messages wait for the planner, these are most likely among them.
+	if b, err := r.Broker.Backlog(ctx, stream.Triggers, stream.PlannerConsumer); err != nil || b.Waiting > 0 {
+		return 0, err
+	}
 	events := make([]event.Event, len(lost))
 	for i := range lost {
 		events[i] = &lost[i]

@@ -186,6 +186,18 @@ func TestLostTriggerIsPublishedAgain(t *testing.T) {
 	})
 }
 
+// While the planner is behind, a trigger's own message is still in the line.
+func TestTriggerIsNotPublishedAgainWhileThePlannerIsBehind(t *testing.T) {
+	t.Parallel()
+	released(t, 2*time.Second, nil, func(w *world) {
+		w.set(func() { w.unplanned, w.triggers = 1, append(w.triggers, *trigger()) })
+		time.Sleep(time.Second)
+		if got := w.published(); len(got) != 0 {
+			t.Errorf("published %v", got)
+		}
+	})
+}
+
 func TestFailingLedgerIsAskedSeldomAndWorkGoesOnWhenItIsBack(t *testing.T) {
 	t.Parallel()
 	away := errors.New("no ledger")

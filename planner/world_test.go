@@ -39,6 +39,7 @@ type world struct {
 
 	triggers     []event.Trigger
 	inFlight     map[string]uint64
+	unplanned    int // messages that the planner has not been given
 	waiting      map[event.Lane]int
 	back         map[string]bool // streams that lost messages
 	woken, ticks int
@@ -200,7 +201,7 @@ func (w *world) Backlog(_ context.Context, _, consumer string) (stream.Backlog, 
 			return stream.Backlog{Waiting: w.waiting[l]}, w.backlogErr
 		}
 	}
-	return stream.Backlog{}, nil
+	return stream.Backlog{Waiting: w.unplanned}, nil
 }
 
 func (w *world) Marks(context.Context) ([]stream.Mark, error) {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/doctorsflow/doctorsflow/internal/local"
@@ -170,5 +171,5 @@ func closeLedger(ctx context.Context, db *store.DB) error {
 // alive reports whether a process of this id exists.
 func alive(pid int) bool {
 	p, err := os.FindProcess(pid)
-	return err == nil && p.Signal(zeroSignal) == nil
+	return err == nil && p.Signal(syscall.Signal(0)) == nil
 }
