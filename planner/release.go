@@ -40,8 +40,8 @@ type Release struct {
 	Broker Broker
 	// Tick is the backstop behind hints and exact sleeps; 0 means 100 ms.
 	Tick time.Duration
-	// Cap is how many messages one tenant may have in flight per lane; 0
-	// means 2,000.
+	// Cap is how many steps one tenant may have in flight per lane; 0 means
+	// 2,000.
 	Cap    int
 	Logger *slog.Logger
 }

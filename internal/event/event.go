@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/google/uuid"
@@ -27,6 +28,9 @@ type Event interface {
 	MsgID() string
 	// Validate reports whether every field is one that this version may send.
 	Validate() error
+
+	appendJSON(b []byte) ([]byte, error)
+	scanJSON(b []byte) bool
 }
 
 // Encode returns the message's JSON.
@@ -34,7 +38,7 @@ func Encode(e Event) ([]byte, error) {
 	if err := e.Validate(); err != nil {
 		return nil, err
 	}
-	return json.Marshal(e)
+	return e.appendJSON(make([]byte, 0, 384))
 }
 
 // Decode reads one message. Unknown fields are ignored, so that an older role
@@ -44,6 +48,10 @@ func Decode[E any, P interface {
 	Event
 }](b []byte) (E, error) {
 	var e E
+	if P(&e).scanJSON(b) {
+		return e, P(&e).Validate()
+	}
+	e = *new(E)
 	if err := json.Unmarshal(b, &e); err != nil {
 		return e, fmt.Errorf("%w: not JSON of this shape", ErrInvalid)
 	}
@@ -157,7 +165,11 @@ func (e *Step) Subject() string { return "step.due." + string(e.Lane) + "." + e.
 // MsgID names the step, its fence and its lease: a step that is released again
 // is a new message, one publication repeated is not.
 func (e *Step) MsgID() string {
-	return fmt.Sprintf("%s.%d.%d.%d", e.ID, e.Attempt, e.PlanEpoch, e.Lease)
+	b := append(make([]byte, 0, 64), e.ID.String()...)
+	for _, n := range [3]int64{int64(e.Attempt), int64(e.PlanEpoch), e.Lease} {
+		b = strconv.AppendInt(append(b, '.'), n, 10)
+	}
+	return string(b)
 }
 
 // Validate reports a missing id, an unknown lane or channel, or a negative fence.

@@ -1,6 +1,7 @@
 package event_test
 
 import (
+	"encoding/json"
 	"errors"
 	"testing"
 
@@ -25,6 +26,10 @@ func fuzz[E any, P interface {
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		e, err := event.Decode[E, P](b)
+		var plain E
+		if jerr := json.Unmarshal(b, &plain); err == nil && (jerr != nil || !cmp.Equal(e, plain)) {
+			t.Fatalf("read as %+v, by encoding/json as %+v, %v", e, plain, jerr)
+		}
 		if err != nil {
 			if !errors.Is(err, event.ErrInvalid) {
 				t.Fatalf("error %v is not ErrInvalid", err)
@@ -37,6 +42,9 @@ func fuzz[E any, P interface {
 		again, err := event.Encode(P(&e))
 		if err != nil {
 			t.Fatalf("decoded and cannot be encoded: %v", err)
+		}
+		if plain, err := json.Marshal(P(&e)); err != nil || string(plain) != string(again) {
+			t.Fatalf("written as %s, by encoding/json as %s, %v", again, plain, err)
 		}
 		back, err := event.Decode[E, P](again)
 		if err != nil {

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// Reason says why a trigger, a run or a step ended as it did. Every terminal
-// row has exactly one; this file is the whole list.
+// Reason says why a trigger, a run or a step ended as it did, or why a due step
+// waits. Every terminal row has exactly one; this file is the whole list.
 type Reason string
 
 // Why a step was not sent, or not delivered.
@@ -48,6 +48,15 @@ const (
 	Planned          Reason = "planned"
 )
 
+// Why a step that is due waits in the ledger. It leaves with the wait.
+const (
+	RateLimited      Reason = "rate_limited"      // the account's own rate
+	GatewayThrottled Reason = "gateway_throttled" // the gateway asks for less
+	GatewayDown      Reason = "gateway_down"      // it cannot be reached, or answers nothing usable
+	QuietHours       Reason = "quiet_hours"       // of the clinic, or of the law for advertising
+	Paused           Reason = "paused"            // the clinic, or everybody
+)
+
 // reasons maps each fixed reason to what it means, in English and Korean.
 var reasons = map[Reason][2]string{
 	NoConsent:            {"the patient has not consented to this kind of message", "환자가 이 종류의 메시지에 동의하지 않음"},
@@ -79,6 +88,11 @@ var reasons = map[Reason][2]string{
 	NothingDue:           {"the workflow has no step for this", "해당하는 단계가 없음"},
 	PayloadGone:          {"the payload cannot be read any more", "내용을 더 이상 읽을 수 없음"},
 	AlreadyRan:           {"this workflow already ran for this trigger", "이미 실행된 트리거"},
+	RateLimited:          {"it waits its turn: the account's rate is used up", "계정의 발송 속도 한도로 순서를 기다리는 중"},
+	GatewayThrottled:     {"it waits: the gateway asks for fewer requests", "발송사의 속도 제한으로 대기 중"},
+	GatewayDown:          {"it waits: the gateway cannot be reached or fails", "발송사 장애로 대기 중"},
+	QuietHours:           {"it waits for quiet hours to end", "야간 제한이 끝나기를 기다리는 중"},
+	Paused:               {"it waits: sending is paused", "발송이 일시 중지되어 대기 중"},
 	Planned:              {"it started one or more runs", "실행이 시작됨"},
 }
 

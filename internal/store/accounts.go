@@ -90,12 +90,12 @@ func (db *DB) AccountByID(ctx context.Context, id tenant.ID, account uuid.UUID) 
 // A replaced account is asked for as long as a report may come.
 const leasePolls = `
 UPDATE provider_accounts a
-SET    polled_at = app_now()
+SET    polled_at = (SELECT app_now())
 FROM  (SELECT tenant_id, id FROM provider_accounts
-       WHERE (enabled OR updated_at > app_now() - interval '4 days') AND (polled_at IS NULL OR polled_at <= app_now() - $1::interval)
+       WHERE (enabled OR updated_at > (SELECT app_now()) - interval '4 days') AND (polled_at IS NULL OR polled_at <= (SELECT app_now()) - $1::interval)
        ORDER BY polled_at NULLS FIRST LIMIT $2 FOR UPDATE SKIP LOCKED) due
 WHERE  a.tenant_id = due.tenant_id AND a.id = due.id
-RETURNING a.tenant_id, a.id, a.channel, coalesce(a.results_until, app_now() - interval '1 hour'), app_now()`
+RETURNING a.tenant_id, a.id, a.channel, coalesce(a.results_until, (SELECT app_now()) - interval '1 hour'), (SELECT app_now())`
 
 // Polling is one account's turn to be asked for results.
 type Polling struct {
@@ -185,20 +185,21 @@ type Unresolved struct {
 
 const leaseUnresolved = `
 UPDATE steps s
-SET    wake_at = app_now() + greatest($2::interval, least((app_now() - s.claimed_at) / 2,
+SET    wake_at = (SELECT app_now()) + greatest($2::interval, least(((SELECT app_now()) - s.claimed_at) / 2,
                  CASE s.state WHEN 'sent' THEN interval '6 hours' ELSE interval '10 minutes' END))
 FROM  (SELECT s.tenant_id, s.id
        FROM  (SELECT DISTINCT tenant_id FROM unnest($1::uuid[]) AS t (tenant_id)) q
        CROSS JOIN LATERAL (
          SELECT i.tenant_id, i.id FROM steps i
-         WHERE  i.tenant_id = q.tenant_id AND i.queue = 'resolve' AND i.wake_at <= app_now()
+         WHERE  i.tenant_id = q.tenant_id AND i.queue = 'resolve' AND i.wake_at <= (SELECT app_now())
          ORDER  BY i.wake_at LIMIT $3 FOR UPDATE SKIP LOCKED) s) due
 WHERE  s.tenant_id = due.tenant_id AND s.id = due.id
 RETURNING s.tenant_id, s.id, s.root_id, s.channel, s.state, s.attempt, coalesce(s.first_intent_at, s.claimed_at), s.claimed_at,
-          coalesce(s.sent_at, s.claimed_at), s.expires_at, app_now(), s.on_unknown,
+          coalesce(s.sent_at, s.claimed_at), s.expires_at, (SELECT app_now()), s.on_unknown,
           coalesce((SELECT a.account_id FROM attempts a WHERE a.tenant_id = s.tenant_id AND a.step_id = s.id AND a.attempt = s.attempt),
                    '00000000-0000-0000-0000-000000000000'),
-          (SELECT count(*) FROM attempts a WHERE a.tenant_id = s.tenant_id AND a.step_id = s.id AND a.outcome = 'unknown')`
+          (SELECT count(*) FROM attempts a WHERE a.tenant_id = s.tenant_id AND a.step_id = s.id
+           AND (a.outcome = 'unknown' OR a.outcome = 'released' AND a.source = 'query'))`
 
 // LeaseUnresolved returns steps of these tenants whose outcome is to be looked
 // for now, and puts off the next look by at least retry, the longer the older

@@ -100,16 +100,16 @@ func (db *DB) CreateAPIKey(ctx context.Context, id tenant.ID, name, role string,
 const lookupAPIKey = `SELECT tenant_id, id FROM lookup_api_key($1)`
 
 const selectAPIKey = `
-SELECT name, prefix, role, expires_at, created_at, coalesce(last_used_at < app_now() - interval '1 minute', true)
+SELECT name, prefix, role, expires_at, created_at, coalesce(last_used_at < (SELECT app_now()) - interval '1 minute', true)
 FROM   api_keys
-WHERE  tenant_id = $1 AND id = $2 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > app_now())
+WHERE  tenant_id = $1 AND id = $2 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > (SELECT app_now()))
 AND    EXISTS (SELECT FROM tenants t WHERE t.id = $1 AND t.data_key IS NOT NULL)`
 
 // The condition stands here too: of many requests at once only one writes.
 const touchAPIKey = `
 UPDATE api_keys
-SET    last_used_at = app_now()
-WHERE  tenant_id = $1 AND id = $2 AND (last_used_at IS NULL OR last_used_at < app_now() - interval '1 minute')`
+SET    last_used_at = (SELECT app_now())
+WHERE  tenant_id = $1 AND id = $2 AND (last_used_at IS NULL OR last_used_at < (SELECT app_now()) - interval '1 minute')`
 
 // APIKeyByHash finds the key with this hash and notes, to the minute, that it
 // was used. A key that does not exist, was revoked, has expired or belongs to
@@ -139,7 +139,7 @@ func (db *DB) APIKeyByHash(ctx context.Context, hash [sha256.Size]byte) (k APIKe
 	return k, nil
 }
 
-const revokeAPIKey = `UPDATE api_keys SET revoked_at = coalesce(revoked_at, app_now()) WHERE tenant_id = $1 AND id = $2`
+const revokeAPIKey = `UPDATE api_keys SET revoked_at = coalesce(revoked_at, (SELECT app_now())) WHERE tenant_id = $1 AND id = $2`
 
 // RevokeAPIKey ends a key for good; once more changes nothing. Whoever has
 // verified it within the last seconds may still take it as good. It returns

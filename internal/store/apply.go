@@ -41,6 +41,7 @@ type Applied struct {
 	Tenant   tenant.ID
 	Changes  []Change
 	Webhooks []AppliedWebhook
+	Accounts []AppliedAccount
 }
 
 // Changed counts the changes that are not "unchanged".
@@ -141,7 +142,7 @@ const upsertTenant = `
 INSERT INTO tenants (id, slug, name, phone, time_zone, send_at, quiet_from, quiet_until, data_key)
 VALUES ($1, $2, $3, $4, $5, $6::time, $7::time, $8::time, $9)
 ON CONFLICT (id) DO UPDATE SET name = EXCLUDED.name, phone = EXCLUDED.phone, time_zone = EXCLUDED.time_zone, send_at = EXCLUDED.send_at,
-  quiet_from = EXCLUDED.quiet_from, quiet_until = EXCLUDED.quiet_until, updated_at = app_now()`
+  quiet_from = EXCLUDED.quiet_from, quiet_until = EXCLUDED.quiet_until, updated_at = (SELECT app_now())`
 
 const selectTenantSettings = `
 SELECT name, coalesce(phone, ''), time_zone, to_char(send_at, 'HH24:MI'),
@@ -181,16 +182,16 @@ func (a *applying) tenant(ctx context.Context) error {
 }
 
 const selectAccounts = `
-SELECT a.id, a.channel, a.vendor, a.base_url, a.sender, a.rate_per_second, a.credentials
+SELECT a.id, a.channel, a.vendor, a.base_url, a.sender, a.rate_per_second, a.credentials, a.report_token
 FROM   provider_accounts a WHERE a.tenant_id = $1 AND a.enabled`
 
 const upsertAccount = `
-INSERT INTO provider_accounts (tenant_id, id, channel, vendor, base_url, credentials, sender, rate_per_second)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+INSERT INTO provider_accounts (tenant_id, id, channel, vendor, base_url, credentials, sender, rate_per_second, report_token)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 ON CONFLICT (tenant_id, id) DO UPDATE SET vendor = EXCLUDED.vendor, base_url = EXCLUDED.base_url, credentials = EXCLUDED.credentials,
-  sender = EXCLUDED.sender, rate_per_second = EXCLUDED.rate_per_second, updated_at = app_now()`
+  sender = EXCLUDED.sender, rate_per_second = EXCLUDED.rate_per_second, report_token = EXCLUDED.report_token, updated_at = (SELECT app_now())`
 
-const replaceAccount = `UPDATE provider_accounts SET enabled = false, updated_at = app_now() WHERE tenant_id = $1 AND id = $2`
+const replaceAccount = `UPDATE provider_accounts SET enabled = false, updated_at = (SELECT app_now()) WHERE tenant_id = $1 AND id = $2`
 
 func otherAccount(have, want map[string]string) bool {
 	var h, w Credentials
@@ -213,14 +214,17 @@ func (a *applying) accounts(ctx context.Context) error {
 	var id uuid.UUID
 	var channel, vendor, base, sender string
 	var rate int
-	var sealed []byte
-	_, err = pgx.ForEachRow(rows, []any{&id, &channel, &vendor, &base, &sender, &rate, &sealed}, func() error {
+	var sealed, token []byte
+	_, err = pgx.ForEachRow(rows, []any{&id, &channel, &vendor, &base, &sender, &rate, &sealed, &token}, func() error {
 		plain, err := a.key.Open(sealed, column(a.id, "provider_accounts", "credentials", id))
 		if err != nil {
 			return err
 		}
-		have[channel] = account{id, map[string]string{"vendor": vendor, "base_url": base, "sender": sender, "rate_per_second": fmt.Sprint(rate), "credentials": string(plain)}}
-		return nil
+		report, err := openToken(a.key, token, a.id, id)
+		have[channel] = account{id, map[string]string{
+			"vendor": vendor, "base_url": base, "sender": sender, "rate_per_second": fmt.Sprint(rate), "credentials": string(plain), "report_token": report,
+		}}
+		return err
 	})
 	if err != nil {
 		return err
@@ -232,7 +236,9 @@ func (a *applying) accounts(ctx context.Context) error {
 		}
 		want := map[string]string{"vendor": w.Vendor, "base_url": w.BaseURL, "sender": w.Sender, "rate_per_second": fmt.Sprint(w.RatePerSecond), "credentials": string(creds)}
 		old := have[string(w.Channel)]
+		want["report_token"] = reportToken(w.ReportToken, old.fields, want)
 		if !a.compare("account", string(w.Channel), old.fields, want) {
+			a.out.Accounts = append(a.out.Accounts, AppliedAccount{Channel: w.Channel, Vendor: w.Vendor, ID: old.id})
 			continue
 		}
 		// Another gateway, app key or sender is another account: what the old
@@ -247,10 +253,16 @@ func (a *applying) accounts(ctx context.Context) error {
 			old.id = uuid.Must(uuid.NewV7())
 		}
 		_, err = a.tx.Exec(ctx, upsertAccount, a.id, old.id, w.Channel, w.Vendor, w.BaseURL,
-			a.key.Seal(creds, column(a.id, "provider_accounts", "credentials", old.id)), w.Sender, w.RatePerSecond)
+			a.key.Seal(creds, column(a.id, "provider_accounts", "credentials", old.id)), w.Sender, w.RatePerSecond,
+			a.key.Seal([]byte(want["report_token"]), column(a.id, "provider_accounts", "report_token", old.id)))
 		if err != nil {
 			return err
 		}
+		out := AppliedAccount{Channel: w.Channel, Vendor: w.Vendor, ID: old.id}
+		if old.fields["report_token"] != want["report_token"] {
+			out.ReportToken = want["report_token"]
+		}
+		a.out.Accounts = append(a.out.Accounts, out)
 	}
 	return nil
 }
@@ -263,7 +275,7 @@ const upsertTemplate = `
 INSERT INTO templates (tenant_id, id, name, class, kakao_template_code, kakao_text, sms_title, sms_text)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 ON CONFLICT (tenant_id, name) DO UPDATE SET class = EXCLUDED.class, kakao_template_code = EXCLUDED.kakao_template_code,
-  kakao_text = EXCLUDED.kakao_text, sms_title = EXCLUDED.sms_title, sms_text = EXCLUDED.sms_text, updated_at = app_now()`
+  kakao_text = EXCLUDED.kakao_text, sms_title = EXCLUDED.sms_title, sms_text = EXCLUDED.sms_text, updated_at = (SELECT app_now())`
 
 func (a *applying) templates(ctx context.Context) error {
 	rows, err := a.tx.Query(ctx, selectTemplates, a.id)
@@ -303,7 +315,7 @@ const upsertWorkflow = `
 INSERT INTO workflows (tenant_id, id, name, trigger_type, target_surgery_type, is_active, steps, version)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 ON CONFLICT (tenant_id, name) DO UPDATE SET trigger_type = EXCLUDED.trigger_type, target_surgery_type = EXCLUDED.target_surgery_type,
-  is_active = EXCLUDED.is_active, steps = EXCLUDED.steps, version = EXCLUDED.version, updated_at = app_now()`
+  is_active = EXCLUDED.is_active, steps = EXCLUDED.steps, version = EXCLUDED.version, updated_at = (SELECT app_now())`
 
 const insertVersion = `INSERT INTO workflow_versions (tenant_id, workflow_id, version, definition) VALUES ($1, $2, $3, $4)`
 

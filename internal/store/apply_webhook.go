@@ -23,14 +23,14 @@ FROM   webhooks WHERE tenant_id = $1`
 const upsertWebhook = `
 INSERT INTO webhooks (tenant_id, id, name, workflow_id, secret, enabled, legacy_signature, event_id_pointer, patient_pointer, type_pointer,
                       create_patients, routes, rate_per_minute, previous_secret, previous_expires_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, app_now() + $15::interval)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, (SELECT app_now()) + $15::interval)
 ON CONFLICT (tenant_id, id) DO UPDATE SET workflow_id = EXCLUDED.workflow_id, secret = EXCLUDED.secret,
   previous_secret = coalesce(EXCLUDED.previous_secret, webhooks.previous_secret),
   previous_expires_at = CASE WHEN EXCLUDED.previous_secret IS NULL THEN webhooks.previous_expires_at ELSE EXCLUDED.previous_expires_at END,
   enabled = EXCLUDED.enabled,
   legacy_signature = EXCLUDED.legacy_signature, event_id_pointer = EXCLUDED.event_id_pointer, patient_pointer = EXCLUDED.patient_pointer,
   type_pointer = EXCLUDED.type_pointer, create_patients = EXCLUDED.create_patients, routes = EXCLUDED.routes,
-  rate_per_minute = EXCLUDED.rate_per_minute, updated_at = app_now()`
+  rate_per_minute = EXCLUDED.rate_per_minute, updated_at = (SELECT app_now())`
 
 // rotation is how long a replaced secret is still accepted, so that a producer
 // can change over without a refused call.
@@ -136,7 +136,7 @@ INSERT INTO patients (tenant_id, id, external_id, data_key, name, phone, phone_i
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 ON CONFLICT (tenant_id, id) DO UPDATE SET name = EXCLUDED.name, phone = EXCLUDED.phone, phone_index = EXCLUDED.phone_index,
   phone_last4_index = EXCLUDED.phone_last4_index, email = EXCLUDED.email, birth_date = EXCLUDED.birth_date, gender = EXCLUDED.gender,
-  updated_at = app_now()`
+  updated_at = (SELECT app_now())`
 
 func (a *applying) patients(ctx context.Context) error {
 	for _, p := range a.f.Patients {

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -68,8 +67,9 @@ type Clinic struct {
 type Decision struct {
 	Claim   bool
 	Content string
-	// Wait, if set, puts the step back to sleep.
-	Wait time.Time
+	// Wait, if set, puts the step back to sleep, and Reason says why.
+	Wait   time.Time
+	Reason event.Reason
 }
 
 // Claim is the proof that this caller, and nobody else, may write one request.
@@ -94,7 +94,7 @@ FOR    SHARE OF e, p`
 const selectCandidates = `
 SELECT s.tenant_id, s.id, s.lane, s.attempt, s.plan_epoch, s.root_id, s.execution_id, s.node, s.channel,
        s.due_at, s.expires_at, s.late, s.first_intent_at,
-       app_now(), t.paused_at IS NOT NULL OR f.paused_at IS NOT NULL,
+       (SELECT app_now()), t.paused_at IS NOT NULL OR f.paused_at IS NOT NULL,
        e.status IN ('completed', 'failed'), e.plan_epoch, e.workflow_id, e.version, e.patient_id, e.trigger_id, e.campaign_id,
        ARRAY(SELECT coalesce(x.class, '*') FROM suppressions x WHERE x.tenant_id = s.tenant_id AND x.phone_index = p.phone_index
              AND x.lifted_at IS NULL AND (x.channel IS NULL OR x.channel = s.channel)),
@@ -107,7 +107,7 @@ JOIN   steps s ON s.tenant_id = n.tenant_id AND s.id = n.id
 JOIN   workflow_executions e ON e.tenant_id = s.tenant_id AND e.id = s.execution_id
 JOIN   patients p ON p.tenant_id = e.tenant_id AND p.id = e.patient_id
 JOIN   tenants t ON t.id = s.tenant_id
-CROSS  JOIN platform f
+JOIN   platform f ON f.singleton
 LEFT   JOIN provider_accounts a ON a.tenant_id = s.tenant_id AND a.channel = s.channel AND a.enabled
 WHERE  s.state = 'planned' AND s.attempt = n.attempt AND s.plan_epoch = n.plan_epoch`
 
@@ -116,54 +116,29 @@ const selectPayload = `SELECT payload, payload_key FROM triggers WHERE tenant_id
 const claimSteps = `
 WITH claimed AS (
   UPDATE steps s
-  SET    state = 'claimed', attempt = s.attempt + 1, claimed_at = app_now(),
-         first_intent_at = coalesce(s.first_intent_at, app_now()), updated_at = app_now()
-  FROM   unnest($1::uuid[], $2::uuid[], $3::int[], $4::uuid[], $5::uuid[], $6::bytea[], $7::text[])
-         AS n (tenant_id, id, attempt, account_id, patient_id, content, metadata)
+  SET    state = 'claimed', reason = NULL, attempt = s.attempt + 1, claimed_at = (SELECT app_now()),
+         first_intent_at = coalesce(s.first_intent_at, (SELECT app_now())), updated_at = (SELECT app_now())
+  FROM   unnest($1::uuid[], $2::uuid[], $3::int[], $4::uuid[], $5::bytea[])
+         AS n (tenant_id, id, attempt, account_id, content)
   WHERE  s.tenant_id = n.tenant_id AND s.id = n.id AND s.state = 'planned' AND s.attempt = n.attempt
-  RETURNING s.tenant_id, s.id, s.attempt, s.channel, s.plan_epoch, s.claimed_at, n.account_id, n.patient_id, n.content, n.metadata
+  RETURNING s.tenant_id, s.id, s.attempt, s.channel, s.plan_epoch, s.claimed_at, n.account_id, n.content
 ), written AS (
-  INSERT INTO attempts (tenant_id, step_id, attempt, channel, account_id, plan_epoch, claimed_at)
-  SELECT tenant_id, id, attempt, channel, account_id, plan_epoch, claimed_at FROM claimed
-), logged AS (
-  INSERT INTO message_logs (tenant_id, id, patient_id, channel, content, metadata, created_at)
-  SELECT tenant_id, id, patient_id, channel, content, metadata::jsonb, claimed_at FROM claimed
-  ON CONFLICT (tenant_id, id) DO UPDATE SET content = EXCLUDED.content, status = 'pending', error_message = NULL
+  INSERT INTO attempts (tenant_id, step_id, attempt, channel, account_id, plan_epoch, claimed_at, content, logged)
+  SELECT tenant_id, id, attempt, channel, account_id, plan_epoch, claimed_at, content, attempt = 1 FROM claimed
 )
 SELECT tenant_id, id, attempt FROM claimed`
 
 const sleepSteps = `
-UPDATE steps s SET wake_at = n.wake_at, published = false
-FROM   unnest($1::uuid[], $2::uuid[], $3::timestamptz[]) AS n (tenant_id, id, wake_at)
+UPDATE steps s SET wake_at = n.wake_at, reason = n.reason, published = false
+FROM   unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::text[]) AS n (tenant_id, id, wake_at, reason)
 WHERE  s.tenant_id = n.tenant_id AND s.id = n.id AND s.state = 'planned'`
 
-const sleepUnclaimed = `
-UPDATE steps s SET wake_at = n.wake_at, published = false
-FROM   unnest($1::uuid[], $2::uuid[], $3::int[], $4::timestamptz[]) AS n (tenant_id, id, attempt, wake_at)
-WHERE  s.tenant_id = n.tenant_id AND s.id = n.id AND s.state = 'planned' AND s.attempt = n.attempt`
-
-// SleepSteps puts steps that nobody claimed back to sleep, each until its
-// time; release lets them go again.
-func (db *DB) SleepSteps(ctx context.Context, steps []event.Step, until []time.Time) error {
-	tenants, ids, attempts := make([]tenant.ID, len(steps)), make([]uuid.UUID, len(steps)), make([]int32, len(steps))
-	for i, s := range steps {
-		tenants[i], ids[i], attempts[i] = s.Tenant, s.ID, s.Attempt
-	}
-	err := db.asWorker(ctx, func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, sleepUnclaimed, tenants, ids, attempts, until)
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("store: sleep steps: %w", err)
-	}
-	return nil
-}
-
 // ClaimSteps reads the candidates among due, asks decide about each, and in
-// the same transaction claims those it chose: state, attempt and log row
-// before any byte goes out. Steps that moved on meanwhile are not candidates.
+// the same transaction claims those it chose: state and attempt, with
+// the text, before any byte goes out. Steps that moved on meanwhile are not candidates.
 // decide must be pure.
 func (db *DB) ClaimSteps(ctx context.Context, due []event.Step, decide func(*Candidate) Decision) (claims []Claim, err error) {
+	db.handled.Add(int64(len(due)))
 	err = db.asWorker(ctx, func(tx pgx.Tx) error {
 		claims = nil
 		candidates, err := db.candidates(ctx, tx, due)
@@ -175,16 +150,15 @@ func (db *DB) ClaimSteps(ctx context.Context, due []event.Step, decide func(*Can
 		for _, c := range candidates {
 			switch d := decide(c); {
 			case d.Claim:
-				if err := claim.add(c, d.Content); err != nil {
-					return err
-				}
+				claim.add(c, d.Content)
 			case !d.Wait.IsZero():
-				sleep.tenants, sleep.ids, sleep.until = append(sleep.tenants, c.Tenant), append(sleep.ids, c.ID), append(sleep.until, d.Wait)
+				sleep.tenants, sleep.ids = append(sleep.tenants, c.Tenant), append(sleep.ids, c.ID)
+				sleep.until, sleep.reasons = append(sleep.until, d.Wait), append(sleep.reasons, nullText(d.Reason))
 			}
 		}
 		var batch pgx.Batch
 		if len(sleep.ids) > 0 {
-			batch.Queue(sleepSteps, sleep.tenants, sleep.ids, sleep.until)
+			batch.Queue(sleepSteps, sleep.tenants, sleep.ids, sleep.until, sleep.reasons)
 		}
 		if len(claim.ids) > 0 {
 			batch.Queue(claimSteps, claim.args()...).Query(func(rows pgx.Rows) (err error) {
@@ -310,35 +284,25 @@ func openPayload(ctx context.Context, tx pgx.Tx, c *Candidate, trigger uuid.UUID
 }
 
 type claimRows struct {
-	tenants                 []tenant.ID
-	ids, accounts, patients []uuid.UUID
-	attempts                []int32
-	contents                [][]byte
-	metadata                []string
+	tenants       []tenant.ID
+	ids, accounts []uuid.UUID
+	attempts      []int32
+	contents      [][]byte
 }
 
-func (r *claimRows) add(c *Candidate, content string) error {
-	links := map[string]uuid.UUID{"workflow_id": c.Workflow, "execution_id": c.Run, "step_id": c.ID, "root_id": c.Root}
-	if c.Campaign != uuid.Nil {
-		links["campaign_id"] = c.Campaign
-	}
-	meta, err := json.Marshal(links)
-	if err != nil {
-		return err
-	}
+func (r *claimRows) add(c *Candidate, content string) {
 	r.tenants, r.ids = append(r.tenants, c.Tenant), append(r.ids, c.ID)
-	r.accounts, r.patients, r.attempts = append(r.accounts, c.Account), append(r.patients, c.Patient), append(r.attempts, c.Attempt)
+	r.accounts, r.attempts = append(r.accounts, c.Account), append(r.attempts, c.Attempt)
 	r.contents = append(r.contents, sealText(c.key, content, column(c.Tenant, "message_logs", "content", c.ID)))
-	r.metadata = append(r.metadata, string(meta))
-	return nil
 }
 
 func (r *claimRows) args() []any {
-	return []any{r.tenants, r.ids, r.attempts, r.accounts, r.patients, r.contents, r.metadata}
+	return []any{r.tenants, r.ids, r.attempts, r.accounts, r.contents}
 }
 
 type sleepRows struct {
 	tenants []tenant.ID
 	ids     []uuid.UUID
 	until   []time.Time
+	reasons []*string
 }

@@ -28,9 +28,11 @@ type Conservation struct {
 	Delivered, Sent, Failed, Cancelled, Skipped, Expired, Parked, Pending int64
 	// Unreasoned counts terminal steps without a reason.
 	Unreasoned int64
-	// UnsentLogs counts steps whose log row does not show what became of them:
-	// accepted without one, or ended with one that is pending.
+	// UnsentLogs counts steps that were accepted without an attempt.
 	UnsentLogs int64
+	// Orphans counts rows without the row of the same tenant that they belong
+	// to; foreign keys would cost too much where every message writes.
+	Orphans int64
 }
 
 // Diff is how far the law is from holding; 0 means that it holds.
@@ -38,7 +40,7 @@ func (c Conservation) Diff() int64 {
 	return abs(c.Triggers-c.Planned-c.Ignored-c.PendingTriggers) +
 		abs(c.Expected-c.Steps) + c.RunsOff + c.PlannedWithoutRun +
 		abs(c.Steps-c.Delivered-c.Sent-c.Failed-c.Cancelled-c.Skipped-c.Expired-c.Parked-c.Pending) +
-		c.Unreasoned + c.UnsentLogs
+		c.Unreasoned + c.UnsentLogs + c.Orphans
 }
 
 func abs(n int64) int64 {
@@ -49,7 +51,7 @@ func abs(n int64) int64 {
 }
 
 const conserve = `
-SELECT t.id, t.name, tr.*, r.*, s.*, l.unsent
+SELECT t.id, t.name, tr.*, r.*, s.*, l.unsent, o.orphans
 FROM   tenants t
 CROSS  JOIN LATERAL (
   SELECT count(*), count(*) FILTER (WHERE x.state = 'planned'), count(*) FILTER (WHERE x.state = 'ignored'), count(*) FILTER (WHERE x.state = 'pending'),
@@ -72,9 +74,19 @@ CROSS  JOIN LATERAL (
 CROSS  JOIN LATERAL (
   SELECT count(*) AS unsent FROM steps x
   WHERE  x.tenant_id = t.id AND x.state IN ('sent', 'delivered')
-  AND    NOT EXISTS (SELECT FROM message_logs m WHERE m.tenant_id = x.tenant_id AND m.id = x.id)
-  OR     x.tenant_id = t.id AND x.state NOT IN ('planned', 'claimed', 'unknown')
-  AND    EXISTS (SELECT FROM message_logs m WHERE m.tenant_id = x.tenant_id AND m.id = x.id AND m.status = 'pending')) l
+  AND    NOT EXISTS (SELECT FROM attempts a WHERE a.tenant_id = x.tenant_id AND a.step_id = x.id)) l
+CROSS  JOIN LATERAL (
+  SELECT (SELECT count(*) FROM attempts a WHERE a.tenant_id = t.id
+          AND NOT EXISTS (SELECT FROM steps x WHERE x.tenant_id = a.tenant_id AND x.id = a.step_id))
+       + (SELECT count(*) FROM steps x WHERE x.tenant_id = t.id
+          AND NOT EXISTS (SELECT FROM workflow_executions e WHERE e.tenant_id = x.tenant_id AND e.id = x.execution_id))
+       + (SELECT count(*) FROM workflow_executions e WHERE e.tenant_id = t.id AND NOT (
+              EXISTS (SELECT FROM triggers x WHERE x.tenant_id = e.tenant_id AND x.id = e.trigger_id)
+          AND EXISTS (SELECT FROM patients p WHERE p.tenant_id = e.tenant_id AND p.id = e.patient_id)
+          AND EXISTS (SELECT FROM workflow_versions v WHERE v.tenant_id = e.tenant_id AND v.workflow_id = e.workflow_id AND v.version = e.version)))
+       + (SELECT count(*) FROM triggers x WHERE x.tenant_id = t.id AND NOT (
+              (x.webhook_id IS NULL OR EXISTS (SELECT FROM webhooks w WHERE w.tenant_id = x.tenant_id AND w.id = x.webhook_id))
+          AND (x.patient_id IS NULL OR EXISTS (SELECT FROM patients p WHERE p.tenant_id = x.tenant_id AND p.id = x.patient_id)))) AS orphans) o
 ORDER  BY t.slug`
 
 // Conserve counts both sides of the law for every tenant in one snapshot.
@@ -83,6 +95,9 @@ func (db *DB) Conserve(ctx context.Context) (list []Conservation, err error) {
 	err = pgx.BeginTxFunc(ctx, db.worker, opts, func(tx pgx.Tx) error {
 		// A big ledger takes its time, and nobody waits for it but the caller.
 		if _, err := tx.Exec(ctx, `SET LOCAL statement_timeout = 0`); err != nil {
+			return err
+		}
+		if err := planFreely(ctx, tx); err != nil {
 			return err
 		}
 		rows, err := tx.Query(ctx, conserve)
@@ -94,7 +109,7 @@ func (db *DB) Conserve(ctx context.Context) (list []Conservation, err error) {
 				&c.Triggers, &c.Planned, &c.Ignored, &c.PendingTriggers, &c.PlannedWithoutRun,
 				&c.Runs, &c.Expected, &c.RunsOff,
 				&c.Steps, &c.Delivered, &c.Sent, &c.Failed, &c.Cancelled, &c.Skipped, &c.Expired, &c.Parked, &c.Pending, &c.Unreasoned,
-				&c.UnsentLogs)
+				&c.UnsentLogs, &c.Orphans)
 		})
 		return err
 	})
@@ -104,9 +119,9 @@ func (db *DB) Conserve(ctx context.Context) (list []Conservation, err error) {
 	return list, nil
 }
 
-const setPlatformPause = `UPDATE platform SET paused_at = CASE WHEN $1 THEN coalesce(paused_at, app_now()) END, paused_reason = $2`
+const setPlatformPause = `UPDATE platform SET paused_at = CASE WHEN $1 THEN coalesce(paused_at, (SELECT app_now())) END, paused_reason = $2`
 
-const setTenantPause = `UPDATE tenants SET paused_at = CASE WHEN $2 THEN coalesce(paused_at, app_now()) END, paused_reason = $3 WHERE id = $1`
+const setTenantPause = `UPDATE tenants SET paused_at = CASE WHEN $2 THEN coalesce(paused_at, (SELECT app_now())) END, paused_reason = $3 WHERE id = $1`
 
 // Pause stops every new claim of a tenant, or of everybody with the zero id;
 // requests under way finish. Resuming lets what is due go at once.

@@ -59,11 +59,19 @@ func (db *DB) definition(ctx context.Context, tx pgx.Tx, id tenant.ID, wf uuid.U
 // location returns the zone; names are checked when they are written, so an
 // unknown one means an older zone database, and Seoul is the product's default.
 func location(name string) *time.Location {
-	if l, err := time.LoadLocation(name); err == nil {
-		return l
+	if l, ok := zones.Load(name); ok {
+		return l.(*time.Location)
 	}
-	return seoul
+	l, err := time.LoadLocation(name)
+	if err != nil {
+		return seoul
+	}
+	zones.Store(name, l)
+	return l
 }
+
+// zones keeps what LoadLocation would read from a file each time.
+var zones sync.Map // name -> *time.Location
 
 var seoul = time.FixedZone("Asia/Seoul", 9*60*60)
 

@@ -74,11 +74,11 @@ func (w *Webhook) openSecrets(key *seal.TenantKeys, secret, previous []byte, unt
 }
 
 const insertTriggers = `
-INSERT INTO triggers (tenant_id, id, kind, source, event_id, event_type, body_hash, webhook_id, payload, payload_key, wake_at)
-SELECT $1, n.id, n.kind, n.source, n.event_id, n.event_type, n.body_hash, n.webhook_id, n.payload, n.payload_key, app_now() + $2::interval
+INSERT INTO triggers (tenant_id, id, kind, source, event_id, event_type, body_hash, webhook_id, payload, payload_key, wake_at, received_at)
+SELECT $1, n.id, n.kind, n.source, n.event_id, n.event_type, n.body_hash, n.webhook_id, n.payload, n.payload_key, (SELECT app_now()) + $2::interval, (SELECT app_now())
 FROM   unnest($3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bytea[], $9::uuid[], $10::bytea[], $11::bytea[])
        AS n (id, kind, source, event_id, event_type, body_hash, webhook_id, payload, payload_key)
-ON CONFLICT (tenant_id, source, event_id) DO NOTHING
+ON CONFLICT (tenant_id, source, event_id) WHERE source IS NOT NULL DO NOTHING
 RETURNING id`
 
 const selectKnownTriggers = `
@@ -93,13 +93,13 @@ const lockBody = `SELECT pg_advisory_xact_lock(hashtextextended($1::text || enco
 const selectRecentBody = `
 SELECT event_id
 FROM   triggers
-WHERE  tenant_id = $1 AND source = $2 AND event_id >= $3 AND event_id < $4 AND received_at > app_now() - interval '24 hours'
+WHERE  tenant_id = $1 AND source = $2 AND event_id >= $3 AND event_id < $4 AND received_at > (SELECT app_now()) - interval '24 hours'
 ORDER  BY received_at DESC
 LIMIT  1`
 
 const insertWebhookExecutions = `
-INSERT INTO webhook_executions (tenant_id, id, webhook_id, trigger_id, event_id, status, response_status, response, payload, payload_key, execution_time_ms)
-SELECT $1, n.id, n.webhook_id, n.trigger_id, n.event_id, n.status, n.response_status, n.response::jsonb, n.payload, n.payload_key, n.ms
+INSERT INTO webhook_executions (tenant_id, id, webhook_id, trigger_id, event_id, status, response_status, response, payload, payload_key, execution_time_ms, created_at)
+SELECT $1, n.id, n.webhook_id, n.trigger_id, n.event_id, n.status, n.response_status, n.response::jsonb, n.payload, n.payload_key, n.ms, (SELECT app_now())
 FROM   unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::int[], $8::text[], $9::bytea[], $10::bytea[], $11::int[])
        AS n (id, webhook_id, trigger_id, event_id, status, response_status, response, payload, payload_key, ms)`
 
@@ -121,6 +121,7 @@ type eventKey struct {
 // An error wrapping [ErrUnavailable] leaves the outcome unknown to us: the
 // caller's repetition of the same event is answered as a duplicate.
 func (db *DB) AcceptTriggers(ctx context.Context, calls []Accept) ([]AcceptResult, error) {
+	db.handled.Add(int64(len(calls)))
 	out := make([]AcceptResult, len(calls))
 	err := db.again(func() error {
 		return pgx.BeginFunc(ctx, db.api, func(tx pgx.Tx) error {

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -97,9 +98,10 @@ func TestEveryLogFilterSelects(t *testing.T) {
 	start := time.Now().Add(-4 * time.Hour).Truncate(time.Microsecond)
 	for i, status := range statuses {
 		ids[i] = l.sends(fmt.Sprint("e", i), fmt.Sprintf("010-0000-000%d", i))
-		l.exec(`UPDATE message_logs SET status = $2, created_at = $3 WHERE id = $1`, ids[i], status, start.Add(time.Duration(i)*time.Hour))
+		l.exec(`UPDATE steps SET state = $2, reason = 'time_passed' WHERE id = $1`, ids[i], strings.Replace(status, "pending", "unknown", 1))
+		l.exec(`UPDATE attempts SET claimed_at = $2 WHERE step_id = $1`, ids[i], start.Add(time.Duration(i)*time.Hour))
 	}
-	l.exec(`UPDATE message_logs SET channel = 'sms' WHERE id = $1`, ids[1])
+	l.exec(`UPDATE steps SET channel = 'sms' WHERE id = $1`, ids[1])
 	of := func(i int) (patient, run uuid.UUID) {
 		l.scan(`SELECT e.patient_id, e.id FROM workflow_executions e JOIN steps s ON s.execution_id = e.id WHERE s.id = $1`, []any{ids[i]}, &patient, &run)
 		return patient, run
@@ -148,7 +150,7 @@ func TestPagesOfLogsMissNothingAndRepeatNothing(t *testing.T) {
 		want[l.sends(fmt.Sprint("e", i), "010-0000-0000")] = true
 	}
 	// Logs of one instant are the hard case: the time alone orders nothing.
-	l.exec(`UPDATE message_logs SET created_at = '2026-11-01 10:00:00.123456+00'`)
+	l.exec(`UPDATE attempts SET claimed_at = '2026-11-01 10:00:00.123456+00'`)
 	seen := map[uuid.UUID]bool{}
 	q := store.LogQuery{Limit: 3}
 	for pages := 1; ; pages++ {
@@ -174,7 +176,7 @@ func TestPagesOfLogsMissNothingAndRepeatNothing(t *testing.T) {
 	if len(seen) != len(want) {
 		t.Errorf("saw %d of %d logs", len(seen), len(want))
 	}
-	l.exec(`UPDATE message_logs SET created_at = now() - random() * interval '1 hour'`)
+	l.exec(`UPDATE attempts SET claimed_at = now() - random() * interval '1 hour'`)
 	if last := l.logs(store.LogQuery{Limit: 9}); last.Next != "" || len(last.Rows) != 9 {
 		t.Errorf("a page that just fits: %d rows, next %q", len(last.Rows), last.Next)
 	}
@@ -252,7 +254,7 @@ func TestAnErasedPatientsLogsShowNothingOfThem(t *testing.T) {
 	gone, moved, kept := l.sends("e1", "010-0000-0001"), l.sends("e2", "010-0000-0002"), l.sends("e3", "010-0000-0003")
 	l.exec(`UPDATE patients SET data_key = NULL, phone_index = NULL, phone_last4_index = NULL, erased_at = now()
 		WHERE id = (SELECT patient_id FROM message_logs WHERE id = $1)`, gone)
-	l.exec(`UPDATE message_logs SET content = (SELECT content FROM message_logs WHERE id = $2) WHERE id = $1`, moved, kept)
+	l.exec(`UPDATE attempts SET content = (SELECT content FROM attempts WHERE step_id = $2) WHERE step_id = $1`, moved, kept)
 	for _, m := range l.logs(store.LogQuery{}).Rows {
 		want := map[uuid.UUID][3]string{gone: {}, moved: {"김하늘", "", "01000000002"}, kept: {"김하늘", "text for 01000000003", "01000000003"}}[m.ID]
 		if got := [3]string{m.PatientName, m.Content, m.PatientPhone.National()}; got != want {

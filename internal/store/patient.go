@@ -38,8 +38,10 @@ FROM   (SELECT DISTINCT hashtextextended(n.tenant_id::text || encode(n.phone_ind
         FROM unnest($1::uuid[], $2::bytea[]) AS n (tenant_id, phone_index) ORDER BY 1) AS locks`
 
 const insertPatients = `
-INSERT INTO patients (tenant_id, id, external_id, data_key, name, phone, phone_index, phone_last4_index)
-SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bytea[], $5::bytea[], $6::bytea[], $7::bytea[], $8::bytea[])
+INSERT INTO patients (tenant_id, id, external_id, data_key, name, phone, phone_index, phone_last4_index, created_at, updated_at)
+SELECT n.*, (SELECT app_now()), (SELECT app_now())
+FROM   unnest($1::uuid[], $2::uuid[], $3::text[], $4::bytea[], $5::bytea[], $6::bytea[], $7::bytea[], $8::bytea[])
+       AS n (tenant_id, id, external_id, data_key, name, phone, phone_index, phone_last4_index)
 ON CONFLICT (tenant_id, external_id) WHERE external_id IS NOT NULL DO NOTHING
 RETURNING id`
 

@@ -75,7 +75,7 @@ type Planning struct {
 const selectPendingTriggers = `
 SELECT t.tenant_id, t.id, t.kind, t.event_type, t.received_at, t.payload, t.payload_key,
        w.workflow_id, coalesce(w.patient_pointer, ''), coalesce(w.create_patients, false), coalesce(w.routes, '{}'),
-       c.time_zone, c.send_at, c.data_key, app_now()
+       c.time_zone, c.send_at, c.data_key, (SELECT app_now())
 FROM   unnest($1::uuid[], $2::uuid[]) AS n (tenant_id, id)
 JOIN   triggers t ON t.tenant_id = n.tenant_id AND t.id = n.id
 JOIN   tenants c ON c.id = t.tenant_id
@@ -90,21 +90,21 @@ FROM   unnest($1::uuid[], $2::uuid[]) AS n (tenant_id, id)
 JOIN   workflows w ON w.tenant_id = n.tenant_id AND w.id = n.id`
 
 const insertExecutions = `
-INSERT INTO workflow_executions (tenant_id, id, workflow_id, version, trigger_id, patient_id, status, reason, expected_steps, completed_at)
-SELECT n.*, CASE WHEN n.status = 'completed' THEN app_now() END
+INSERT INTO workflow_executions (tenant_id, id, workflow_id, version, trigger_id, patient_id, status, reason, expected_steps, started_at, created_at, completed_at)
+SELECT n.*, (SELECT app_now()), (SELECT app_now()), CASE WHEN n.status = 'completed' THEN (SELECT app_now()) END
 FROM   unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::int[], $5::uuid[], $6::uuid[], $7::text[], $8::text[], $9::int[])
        AS n (tenant_id, id, workflow_id, version, trigger_id, patient_id, status, reason, expected_steps)`
 
 const insertSteps = `
-INSERT INTO steps (tenant_id, id, execution_id, node, root_id, channel, lane, queue, fallback, due_at, expires_at, late, wake_at, published, on_unknown)
-SELECT n.tenant_id, n.id, n.execution_id, n.node, n.id, n.channel, n.lane, n.lane, n.fallback, n.due_at, n.expires_at, n.late, n.wake_at, n.published, n.on_unknown
+INSERT INTO steps (tenant_id, id, execution_id, node, root_id, channel, lane, queue, fallback, due_at, expires_at, late, wake_at, published, on_unknown, created_at, updated_at)
+SELECT n.tenant_id, n.id, n.execution_id, n.node, n.id, n.channel, n.lane, n.lane, n.fallback, n.due_at, n.expires_at, n.late, n.wake_at, n.published, n.on_unknown, (SELECT app_now()), (SELECT app_now())
 FROM   unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::bool[], $8::timestamptz[], $9::timestamptz[], $10::text[], $11::timestamptz[], $12::bool[], $13::text[])
        AS n (tenant_id, id, execution_id, node, channel, lane, fallback, due_at, expires_at, late, wake_at, published, on_unknown)`
 
 const settleTriggers = `
 UPDATE triggers t
 SET    state = n.state, reason = n.reason, patient_id = n.patient_id, payload_key = coalesce(n.payload_key, t.payload_key),
-       wake_at = NULL, planned_at = app_now()
+       wake_at = NULL, planned_at = (SELECT app_now())
 FROM   unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::uuid[], $6::bytea[]) AS n (tenant_id, id, state, reason, patient_id, payload_key)
 WHERE  t.tenant_id = n.tenant_id AND t.id = n.id`
 
@@ -122,6 +122,7 @@ type planned struct {
 // whoever holds one: patient, runs and steps in one transaction. It returns
 // the steps that are due already, leased to the caller to be published.
 func (db *DB) PlanTriggers(ctx context.Context, ids []event.Trigger, p Planning) (due []event.Step, err error) {
+	db.handled.Add(int64(len(ids)))
 	err = db.asWorker(ctx, func(tx pgx.Tx) error {
 		due = nil
 		triggers, now, err := db.pendingTriggers(ctx, tx, ids)

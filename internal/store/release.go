@@ -35,8 +35,8 @@ WITH RECURSIVE queues AS (
     WHERE  s.wake_at IS NOT NULL AND (s.tenant_id, s.queue) > (q.tenant_id, q.queue)
     ORDER  BY s.tenant_id, s.queue, s.wake_at LIMIT 1) n
 )
-SELECT q.tenant_id, q.queue, q.wake_at, app_now()
-FROM   queues q JOIN tenants t ON t.id = q.tenant_id CROSS JOIN platform p
+SELECT q.tenant_id, q.queue, q.wake_at, (SELECT app_now())
+FROM   queues q JOIN tenants t ON t.id = q.tenant_id JOIN platform p ON p.singleton
 WHERE  q.queue = 'resolve' OR (t.paused_at IS NULL AND p.paused_at IS NULL)`
 
 // Queues returns what waits in every queue that is not paused, and the
@@ -75,27 +75,29 @@ type Leased struct {
 	Run     uuid.UUID
 }
 
-// A row whose lease ran out while a dispatcher held it is claimed: it goes to
-// the resolver's queue, which looks when the claim is stale.
+// A row whose lease ran out while a dispatcher held it goes to the resolver's
+// queue, which looks when the claim is stale; one whose request was accepted,
+// when a report would be overdue.
 const leaseSteps = `
 WITH due AS (
   SELECT s.tenant_id, s.id, s.published
   FROM   unnest($1::uuid[], $2::text[], $3::int[]) AS q (tenant_id, queue, room)
   CROSS  JOIN LATERAL (
     SELECT i.tenant_id, i.id, i.published FROM steps i
-    WHERE  i.tenant_id = q.tenant_id AND i.queue = q.queue AND i.wake_at <= app_now()
+    WHERE  i.tenant_id = q.tenant_id AND i.queue = q.queue AND i.wake_at <= (SELECT app_now())
     ORDER  BY i.wake_at
     LIMIT  q.room
     FOR    UPDATE SKIP LOCKED) s
 )
 UPDATE steps s
-SET    wake_at = CASE s.state WHEN 'planned' THEN app_now() + $4::interval
-                              WHEN 'claimed' THEN s.claimed_at + $5::interval END,
-       queue = CASE s.state WHEN 'claimed' THEN 'resolve' ELSE s.queue END,
+SET    wake_at = CASE s.state WHEN 'planned' THEN (SELECT app_now()) + $4::interval
+                              WHEN 'claimed' THEN s.claimed_at + $5::interval
+                              WHEN 'sent' THEN s.sent_at + $6::interval END,
+       queue = CASE WHEN s.state IN ('claimed', 'sent') THEN 'resolve' ELSE s.queue END,
        published = true
 FROM   due
 WHERE  s.tenant_id = due.tenant_id AND s.id = due.id
-RETURNING s.tenant_id, s.id, s.lane, s.channel, s.attempt, s.plan_epoch, s.wake_at, due.published, s.execution_id, s.expires_at <= app_now(), s.state = 'planned'`
+RETURNING s.tenant_id, s.id, s.lane, s.channel, s.attempt, s.plan_epoch, s.wake_at, due.published, s.execution_id, s.expires_at <= (SELECT app_now()), s.state = 'planned'`
 
 // LeaseSteps takes due steps of the given queues, at most each queue's room,
 // and gives them a lease: until it ends no other copy of release takes them.
@@ -106,7 +108,7 @@ func (db *DB) LeaseSteps(ctx context.Context, leases []Lease) (steps []Leased, e
 	}
 	err = db.asWorker(ctx, func(tx pgx.Tx) error {
 		steps = steps[:0]
-		rows, err := tx.Query(ctx, leaseSteps, tenants, names, room, db.timing.Lease, db.timing.StaleClaim())
+		rows, err := tx.Query(ctx, leaseSteps, tenants, names, room, db.timing.Lease, db.timing.StaleClaim(), db.timing.W)
 		if err != nil {
 			return err
 		}
@@ -135,17 +137,13 @@ WHERE  (e.tenant_id, e.id) IN (SELECT * FROM unnest($1::uuid[], $2::uuid[]))
 ORDER  BY e.id
 FOR    NO KEY UPDATE`
 
-// A step that was attempted before has a log row, which ends with it.
 const expireSteps = `
 WITH expired AS (
   UPDATE steps s
-  SET    state = 'expired', reason = $3, wake_at = NULL, updated_at = app_now()
+  SET    state = 'expired', reason = $3, wake_at = NULL, updated_at = (SELECT app_now())
   WHERE  (s.tenant_id, s.execution_id) IN (SELECT * FROM unnest($1::uuid[], $2::uuid[]))
-  AND    s.state = 'planned' AND s.expires_at <= app_now()
+  AND    s.state = 'planned' AND s.expires_at <= (SELECT app_now())
   RETURNING s.tenant_id, s.id
-), logged AS (
-  UPDATE message_logs m SET status = 'failed', error_message = $3
-  FROM   expired x WHERE m.tenant_id = x.tenant_id AND m.id = x.id
 )
 SELECT count(*) FROM expired`
 
@@ -154,7 +152,7 @@ SELECT count(*) FROM expired`
 const settleRuns = `
 UPDATE workflow_executions e
 SET    status = CASE WHEN r.bad > 0 AND r.good = 0 THEN 'failed' ELSE 'completed' END,
-       completed_at = app_now()
+       completed_at = (SELECT app_now())
 FROM  (SELECT s.tenant_id, s.execution_id,
               count(*) FILTER (WHERE s.state IN ('planned', 'claimed', 'unknown') OR s.state = 'sent' AND s.reason IS NULL) AS open,
               count(*) FILTER (WHERE s.state = 'parked' OR s.state = 'failed' AND s.reason <> 'fell_back') AS bad,
@@ -206,8 +204,8 @@ func (s *runSet) add(id tenant.ID, run uuid.UUID) {
 
 const leaseTriggers = `
 UPDATE triggers t
-SET    wake_at = app_now() + $2::interval
-FROM  (SELECT tenant_id, id FROM triggers WHERE wake_at <= app_now() ORDER BY wake_at LIMIT $1 FOR UPDATE SKIP LOCKED) due
+SET    wake_at = (SELECT app_now()) + $2::interval
+FROM  (SELECT tenant_id, id FROM triggers WHERE wake_at <= (SELECT app_now()) ORDER BY wake_at LIMIT $1 FOR UPDATE SKIP LOCKED) due
 WHERE  t.tenant_id = due.tenant_id AND t.id = due.id AND t.state = 'pending'
 RETURNING t.tenant_id, t.id, t.kind, t.wake_at`
 
@@ -230,8 +228,8 @@ func (db *DB) LeaseTriggers(ctx context.Context, limit int) ([]event.Trigger, er
 }
 
 const wakeAll = `
-WITH s AS (UPDATE steps SET wake_at = app_now(), published = false WHERE state = 'planned' AND published AND wake_at IS NOT NULL RETURNING 1),
-     t AS (UPDATE triggers SET wake_at = app_now() WHERE state = 'pending' RETURNING 1)
+WITH s AS (UPDATE steps SET wake_at = (SELECT app_now()), published = false WHERE state = 'planned' AND published AND wake_at IS NOT NULL RETURNING 1),
+     t AS (UPDATE triggers SET wake_at = (SELECT app_now()) WHERE state = 'pending' RETURNING 1)
 SELECT (SELECT count(*) FROM s), (SELECT count(*) FROM t)`
 
 // WakeAll ends every lease, because the broker lost what it held: what should
@@ -253,15 +251,15 @@ func (db *DB) TickClock(ctx context.Context) error {
 
 const freeClaims = `
 UPDATE steps s
-SET    queue = 'resolve', wake_at = s.claimed_at + $1::interval
-FROM   tenants t CROSS JOIN platform p CROSS JOIN unnest(ARRAY['care', 'bulk']) AS q (queue)
+SET    queue = 'resolve', wake_at = CASE s.state WHEN 'claimed' THEN s.claimed_at + $1::interval ELSE s.sent_at + $2::interval END
+FROM   platform p CROSS JOIN tenants t CROSS JOIN unnest(ARRAY['care', 'bulk']) AS q (queue)
 WHERE  (t.paused_at IS NOT NULL OR p.paused_at IS NOT NULL)
-AND    s.tenant_id = t.id AND s.queue = q.queue AND s.wake_at <= app_now() AND s.state = 'claimed'`
+AND    s.tenant_id = t.id AND s.queue = q.queue AND s.wake_at <= (SELECT app_now()) AND s.state IN ('claimed', 'sent')`
 
-// FreeClaims hands the stale claims of paused tenants to the resolver: finding
+// FreeClaims hands the stale claims and the sent steps of paused tenants to the resolver: finding
 // out what became of a request sends nothing.
 func (db *DB) FreeClaims(ctx context.Context) error {
-	if _, err := db.worker.Exec(ctx, freeClaims, db.timing.StaleClaim()); err != nil {
+	if _, err := db.worker.Exec(ctx, freeClaims, db.timing.StaleClaim(), db.timing.W); err != nil {
 		return fmt.Errorf("store: free claims: %w", unavailable(err))
 	}
 	return nil
@@ -280,10 +278,10 @@ const markStream = `
 INSERT INTO stream_watermarks AS w (stream, born_at, last_seq) VALUES ($1, $2, $3)
 ON CONFLICT (stream) DO UPDATE
 SET born_at = EXCLUDED.born_at,
-    last_seq = CASE WHEN w.born_at = EXCLUDED.born_at AND w.updated_at > app_now() - $4::interval THEN greatest(w.last_seq, EXCLUDED.last_seq) ELSE EXCLUDED.last_seq END,
-    updated_at = CASE WHEN w.born_at = EXCLUDED.born_at AND EXCLUDED.last_seq < w.last_seq AND w.updated_at > app_now() - $4::interval THEN w.updated_at ELSE app_now() END
+    last_seq = CASE WHEN w.born_at = EXCLUDED.born_at AND w.updated_at > (SELECT app_now()) - $4::interval THEN greatest(w.last_seq, EXCLUDED.last_seq) ELSE EXCLUDED.last_seq END,
+    updated_at = CASE WHEN w.born_at = EXCLUDED.born_at AND EXCLUDED.last_seq < w.last_seq AND w.updated_at > (SELECT app_now()) - $4::interval THEN w.updated_at ELSE (SELECT app_now()) END
 RETURNING (SELECT o.born_at FROM stream_watermarks o WHERE o.stream = $1), (SELECT o.last_seq FROM stream_watermarks o WHERE o.stream = $1),
-          coalesce((SELECT o.updated_at > app_now() - $4::interval FROM stream_watermarks o WHERE o.stream = $1), false)`
+          coalesce((SELECT o.updated_at > (SELECT app_now()) - $4::interval FROM stream_watermarks o WHERE o.stream = $1), false)`
 
 // settle is how long a lower mark may be another copy's older look.
 const settle = 10 * time.Second

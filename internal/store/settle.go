@@ -50,6 +50,8 @@ type StepNow struct {
 	ClaimedAt   time.Time
 	Expires     time.Time
 	Now         time.Time
+	// RequestID is the request that the latest evidence spoke of, "" if none.
+	RequestID string
 }
 
 // Transition is what one delivery event changes. The zero value changes
@@ -81,20 +83,26 @@ FOR    NO KEY UPDATE`
 
 const selectStepsNow = `
 SELECT s.tenant_id, s.id, s.execution_id, e.patient_id, s.root_id, s.node, s.lane, s.channel, s.state, coalesce(s.reason, ''), s.fallback,
-       s.attempt, s.plan_epoch, e.plan_epoch, s.first_intent_at, s.claimed_at, s.expires_at, app_now()
+       s.attempt, s.plan_epoch, e.plan_epoch, s.first_intent_at, s.claimed_at, s.expires_at, (SELECT app_now()), coalesce(s.request_id, '')
 FROM   unnest($1::uuid[], $2::uuid[]) AS n (tenant_id, id)
 JOIN   steps s ON s.tenant_id = n.tenant_id AND s.id = n.id
 JOIN   workflow_executions e ON e.tenant_id = s.tenant_id AND e.id = s.execution_id
 ORDER  BY s.id
 FOR    UPDATE OF s`
 
+// What is accepted keeps the end of its publication's lease, when release hands
+// it to the resolver: most are reported before that, and while wake_at stays,
+// no index has to learn of the change.
 const moveSteps = `
 UPDATE steps s
-SET    state = n.state, reason = n.reason, wake_at = n.wake_at, queue = n.queue, published = false,
+SET    state = n.state, reason = n.reason,
+       wake_at = CASE WHEN (n.state = 'sent' AND s.published AND s.wake_at IS NOT NULL AND s.queue <> 'resolve') THEN s.wake_at ELSE n.wake_at END,
+       queue = CASE WHEN (n.state = 'sent' AND s.published AND s.wake_at IS NOT NULL AND s.queue <> 'resolve') THEN s.queue ELSE n.queue END,
+       published = (n.state = 'sent' AND s.published AND s.wake_at IS NOT NULL AND s.queue <> 'resolve'),
        first_intent_at = CASE WHEN n.new_cycle THEN NULL ELSE s.first_intent_at END,
        sent_at = coalesce(s.sent_at, n.sent_at), delivered_at = coalesce(n.delivered_at, s.delivered_at),
        request_id = coalesce(n.request_id, s.request_id), request_seq = coalesce(n.request_seq, s.request_seq),
-       code = coalesce(n.code, s.code), updated_at = app_now()
+       code = coalesce(n.code, s.code), updated_at = (SELECT app_now())
 FROM   unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::timestamptz[], $6::text[], $7::bool[], $8::timestamptz[], $9::timestamptz[], $10::text[], $11::int[], $12::text[])
        AS n (tenant_id, id, state, reason, wake_at, queue, new_cycle, sent_at, delivered_at, request_id, request_seq, code)
 WHERE  s.tenant_id = n.tenant_id AND s.id = n.id`
@@ -106,28 +114,19 @@ FROM   unnest($1::uuid[], $2::uuid[], $3::int[], $4::text[], $5::text[], $6::tex
        AS n (tenant_id, step_id, attempt, outcome, code, source, request_id, request_seq, at)
 WHERE  a.tenant_id = n.tenant_id AND a.step_id = n.step_id AND a.attempt = n.attempt`
 
-// A step that ended before anything was claimed gets its row here.
-const logOutcomes = `
-WITH n AS (
-  SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::timestamptz[], $6::timestamptz[], $7::uuid[], $8::text[], $9::text[])
-  AS n (tenant_id, id, status, error_message, sent_at, delivered_at, patient_id, channel, metadata)
-), updated AS (
-  UPDATE message_logs m
-  SET    status = n.status, error_message = n.error_message,
-         sent_at = coalesce(m.sent_at, n.sent_at), delivered_at = coalesce(n.delivered_at, m.delivered_at)
-  FROM   n
-  WHERE  m.tenant_id = n.tenant_id AND m.id = n.id
-  RETURNING m.id
-)
-INSERT INTO message_logs (tenant_id, id, patient_id, channel, status, error_message, metadata)
-SELECT n.tenant_id, n.id, n.patient_id, n.channel, n.status, n.error_message, n.metadata::jsonb
-FROM   n
-WHERE  n.patient_id IS NOT NULL AND n.id NOT IN (SELECT id FROM updated)`
+// A step that ended before anything was claimed is shown in the log by a row
+// of its own, numbered 0.
+const logUntried = `
+INSERT INTO attempts (tenant_id, step_id, attempt, channel, plan_epoch, claimed_at, outcome, code, source, finished_at, logged)
+SELECT n.tenant_id, n.id, 0, s.channel, s.plan_epoch, (SELECT app_now()), n.outcome, n.code, n.source, n.at, true
+FROM   unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::timestamptz[]) AS n (tenant_id, id, outcome, code, source, at)
+JOIN   steps s ON s.tenant_id = n.tenant_id AND s.id = n.id
+ON     CONFLICT DO NOTHING`
 
 const insertFallbacks = `
-INSERT INTO steps (tenant_id, id, execution_id, node, root_id, parent_id, channel, lane, queue, state, reason, due_at, expires_at, wake_at, plan_epoch)
-SELECT n.tenant_id, n.id, n.execution_id, n.node, n.root_id, n.parent_id, 'sms', n.lane, n.lane, n.state, n.reason, app_now(), n.expires_at,
-       CASE WHEN n.state = 'planned' THEN app_now() END, n.plan_epoch
+INSERT INTO steps (tenant_id, id, execution_id, node, root_id, parent_id, channel, lane, queue, state, reason, due_at, expires_at, wake_at, plan_epoch, created_at, updated_at)
+SELECT n.tenant_id, n.id, n.execution_id, n.node, n.root_id, n.parent_id, 'sms', n.lane, n.lane, n.state, n.reason, (SELECT app_now()), n.expires_at,
+       CASE WHEN n.state = 'planned' THEN (SELECT app_now()) END, n.plan_epoch, (SELECT app_now()), (SELECT app_now())
 FROM   unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::uuid[], $6::uuid[], $7::text[], $8::text[], $9::text[], $10::timestamptz[], $11::int[])
        AS n (tenant_id, id, execution_id, node, root_id, parent_id, lane, state, reason, expires_at, plan_epoch)`
 
@@ -167,6 +166,7 @@ type settling struct {
 // and runs follow. Events of steps that do not exist are dropped. It reports
 // whether a fallback waits to be released. apply must be pure.
 func (db *DB) SettleDeliveries(ctx context.Context, events []event.Delivery, apply func(StepNow, event.Delivery) Transition) (fallbacks bool, err error) {
+	db.handled.Add(int64(len(events)))
 	err = db.asWorker(ctx, func(tx pgx.Tx) error {
 		steps, err := lockSteps(ctx, tx, events)
 		if err != nil {
@@ -206,7 +206,7 @@ func lockSteps(ctx context.Context, tx pgx.Tx, events []event.Delivery) (map[uui
 			s := new(settling)
 			var intent, claimed *time.Time
 			err := row.Scan(&s.Tenant, &s.ID, &s.Run, &s.Patient, &s.Root, &s.Node, &s.Lane, &s.Channel, &s.State, &s.Reason, &s.Fallback,
-				&s.Attempt, &s.PlanEpoch, &s.RunEpoch, &intent, &claimed, &s.Expires, &s.Now)
+				&s.Attempt, &s.PlanEpoch, &s.RunEpoch, &intent, &claimed, &s.Expires, &s.Now, &s.RequestID)
 			if intent != nil {
 				s.FirstIntent = *intent
 			}
@@ -235,12 +235,15 @@ func (s *settling) apply(e event.Delivery, t Transition, w *settleRows) {
 	}
 	switch t.State {
 	case StateSent, StateDelivered, StateFailed, StateParked:
-		s.untried = s.State == StatePlanned
+		s.untried = s.State == StatePlanned && s.Attempt == 0
 	}
 	if s.State == StateParked || s.State == StateSent && s.Reason != "" || t.Fallback {
 		s.reopened = true
 	}
 	s.moved, s.State, s.Reason = true, t.State, t.Reason
+	if e.RequestID != "" {
+		s.RequestID = e.RequestID
+	}
 	s.reason, s.wake, s.queue, s.evidence = t.Reason, t.Wake, t.Queue, e
 	if t.NewCycle {
 		s.newCycle, s.FirstIntent = true, time.Time{}
@@ -341,17 +344,17 @@ func (w *settleRows) write(ctx context.Context, tx pgx.Tx, steps map[uuid.UUID]*
 	return tx.SendBatch(ctx, &batch).Close()
 }
 
-// queueMoves queues the steps' and the logs' updates and returns the runs in
+// queueMoves queues the steps' updates and returns the runs in
 // which a step ended.
 func queueMoves(batch *pgx.Batch, steps map[uuid.UUID]*settling) (ended runSet) {
 	var tenants []tenant.ID
 	var ids []uuid.UUID
-	var states, queues, statuses, channels, metadata []string
-	var reasons, requests, codes, errs []*string
+	var states, queues []string
+	var reasons, requests, codes []*string
 	var wakes, sents, delivereds []*time.Time
 	var cycles []bool
 	var seqs []*int32
-	var patients []*uuid.UUID
+	var untried untriedRows
 	for _, s := range steps {
 		if !s.moved {
 			continue
@@ -368,40 +371,32 @@ func queueMoves(batch *pgx.Batch, steps map[uuid.UUID]*settling) (ended runSet) 
 			seq = new(int32(s.evidence.Seq))
 		}
 		requests, seqs = append(requests, request), append(seqs, seq)
-		status, problem := s.logStatus()
-		statuses, errs = append(statuses, status), append(errs, nullText(problem))
-		var patient *uuid.UUID
 		if s.untried {
-			patient = &s.Patient
+			untried.add(s)
 		}
-		patients, channels = append(patients, patient), append(channels, string(s.Channel))
-		metadata = append(metadata, fmt.Sprintf(`{"execution_id":%q,"step_id":%q,"root_id":%q}`, s.Run, s.ID, s.Root))
 		if event.Status(s.State).Terminal() || s.reason == event.ReportTimeout {
 			ended.add(s.Tenant, s.Run)
 		}
 	}
 	if len(ids) > 0 {
 		batch.Queue(moveSteps, tenants, ids, states, reasons, wakes, queues, cycles, sents, delivereds, requests, seqs, codes)
-		batch.Queue(logOutcomes, tenants, ids, statuses, errs, sents, delivereds, patients, channels, metadata)
+	}
+	if len(untried.ids) > 0 {
+		batch.Queue(logUntried, untried.tenants, untried.ids, untried.outcomes, untried.codes, untried.sources, untried.ats)
 	}
 	return ended
 }
 
-// logStatus maps the state to what the original's message_logs.status shows.
-func (s *settling) logStatus() (status string, problem event.Reason) {
-	switch s.State {
-	case StateSent, StateDelivered:
-		return string(s.State), ""
-	case StatePlanned, StateClaimed, StateUnknown:
-		return "pending", ""
-	}
-	return "failed", s.failure()
+type untriedRows struct {
+	tenants           []tenant.ID
+	ids               []uuid.UUID
+	outcomes, sources []string
+	codes             []*string
+	ats               []time.Time
 }
 
-// failure is the reason with the gateway's code where the reason hides it.
-func (s *settling) failure() event.Reason {
-	if s.reason == event.FellBack && s.evidence.Code != "" {
-		return event.Rejected(s.evidence.Code)
-	}
-	return s.reason
+func (r *untriedRows) add(s *settling) {
+	r.tenants, r.ids = append(r.tenants, s.Tenant), append(r.ids, s.ID)
+	r.outcomes, r.sources = append(r.outcomes, string(s.evidence.Status)), append(r.sources, string(s.evidence.Source))
+	r.codes, r.ats = append(r.codes, nullText(s.evidence.Code)), append(r.ats, s.evidence.At)
 }

@@ -45,8 +45,15 @@ func TestAcceptedThenDeliveredIsShownInTheLog(t *testing.T) {
 	if state, _ := l.state(step.ID); state != "sent" {
 		t.Fatalf("state = %s", state)
 	}
-	if n := l.count(`SELECT count(*) FROM steps WHERE queue = 'resolve' AND wake_at > now() + interval '9 minutes' AND request_id = '20261122101505aB'`); n != 1 {
-		t.Error("a sent step does not wait for its report")
+	if n := l.count(`SELECT count(*) FROM steps WHERE id = $1 AND queue = 'care' AND published AND wake_at IS NOT NULL AND request_id = '20261122101505aB'`, step.ID); n != 1 {
+		t.Error("a sent step does not keep its lease")
+	}
+	l.exec(`UPDATE steps SET wake_at = now() WHERE id = $1`, step.ID)
+	if leased := l.lease(10); len(leased) != 0 {
+		t.Errorf("release would publish a sent step again: %+v", leased)
+	}
+	if n := l.count(`SELECT count(*) FROM steps WHERE id = $1 AND queue = 'resolve' AND wake_at > now() + interval '9 minutes'`, step.ID); n != 1 {
+		t.Error("a sent step whose lease ended does not wait for its report")
 	}
 	l.settle(told(claim, event.Kakao, event.Delivered, event.Poll))
 	if n := l.count(`SELECT count(*) FROM message_logs WHERE id = $1 AND status = 'delivered' AND sent_at IS NOT NULL AND delivered_at IS NOT NULL AND error_message IS NULL`, step.ID); n != 1 {

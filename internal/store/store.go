@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -43,6 +45,7 @@ type DB struct {
 	ring        *seal.Ring
 	timing      Timing
 	definitions definitionCache
+	handled     volume
 }
 
 // Open connects, checks that neither login is more than it should be, and
@@ -52,12 +55,12 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 	db.ring = seal.NewRing(c.Master, 0, 0)
 	var err error
 	if c.APIURL != "" {
-		if db.api, err = openPool(ctx, c.APIURL, roleAPI, c.APIConns); err != nil {
+		if db.api, err = openPool(ctx, c.APIURL, roleAPI, c.APIConns, &db.handled); err != nil {
 			return nil, err
 		}
 	}
 	if c.WorkerURL != "" {
-		if db.worker, err = openPool(ctx, c.WorkerURL, roleWorker, c.WorkerConns); err != nil {
+		if db.worker, err = openPool(ctx, c.WorkerURL, roleWorker, c.WorkerConns, &db.handled); err != nil {
 			db.Close()
 			return nil, err
 		}
@@ -120,7 +123,35 @@ func (db *DB) Ping(ctx context.Context) error {
 	return nil
 }
 
-func openPool(ctx context.Context, url, role string, conns int) (*pgxpool.Pool, error) {
+// asWritten makes Postgres run the pipeline's statements as they are written:
+// join by join in their order, each row by its index; and plan them once, not
+// for every batch. See docs/performance.md.
+var asWritten = map[string]string{
+	"plan_cache_mode":     "force_generic_plan",
+	"join_collapse_limit": "1",
+	"from_collapse_limit": "1",
+	"enable_hashjoin":     "off",
+	"enable_mergejoin":    "off",
+	"enable_seqscan":      "off",
+	"enable_bitmapscan":   "off",
+	"enable_material":     "off",
+	"enable_memoize":      "off",
+	"seq_page_cost":       "0.01",
+	"random_page_cost":    "0.01",
+}
+
+const freePlans = `
+SELECT set_config(name, CASE name WHEN 'plan_cache_mode' THEN 'force_custom_plan' ELSE boot_val END, true)
+FROM   pg_settings WHERE name = ANY ($1)`
+
+// planFreely takes [asWritten] back for the rest of a transaction that reads
+// whole tables.
+func planFreely(ctx context.Context, tx pgx.Tx) error {
+	_, err := tx.Exec(ctx, freePlans, slices.Collect(maps.Keys(asWritten)))
+	return err
+}
+
+func openPool(ctx context.Context, url, role string, conns int, handled *volume) (*pgxpool.Pool, error) {
 	cfg, err := pgxpool.ParseConfig(url)
 	if err != nil {
 		return nil, fmt.Errorf("store: %s url: %w", role, redactURL(err))
@@ -136,10 +167,14 @@ func openPool(ctx context.Context, url, role string, conns int) (*pgxpool.Pool, 
 	params["idle_in_transaction_session_timeout"] = "15s"
 	params["statement_timeout"] = "30s"
 	params["lock_timeout"] = "10s"
-	// A generic plan made while a table was empty costs a factor of five when
-	// it has filled; see docs/performance.md.
-	params["plan_cache_mode"] = "force_custom_plan"
-	cfg.AfterConnect = func(ctx context.Context, c *pgx.Conn) error { return assume(ctx, c, role) }
+	cfg.PrepareConn = handled.replan
+	if role == roleWorker {
+		maps.Copy(params, asWritten)
+	}
+	cfg.AfterConnect = func(ctx context.Context, c *pgx.Conn) error {
+		registerIDs(c.TypeMap())
+		return assume(ctx, c, role)
+	}
 	p, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("store: %s pool: %w", role, err)

@@ -55,6 +55,11 @@ type StoryStep struct {
 	Updated   time.Time
 }
 
+const selectStoryTenant = `
+SELECT t.name, t.time_zone, t.paused_at IS NOT NULL OR p.paused_at IS NOT NULL
+FROM   tenants t CROSS JOIN platform p
+WHERE  t.id = $1`
+
 const selectStoryTriggers = `
 SELECT t.id, t.kind, t.event_type, t.received_at, t.state, coalesce(t.reason, ''), t.patient_id, p.data_key, p.name
 FROM   triggers t
@@ -100,7 +105,8 @@ func (db *DB) story(ctx context.Context, id tenant.ID, subject *uuid.UUID) (Stor
 			return err
 		}
 		var zone string
-		if err := tx.QueryRow(ctx, `SELECT name, time_zone FROM tenants WHERE id = $1`, id).Scan(&st.Clinic, &zone); err != nil {
+		var paused bool
+		if err := tx.QueryRow(ctx, selectStoryTenant, id).Scan(&st.Clinic, &zone, &paused); err != nil {
 			return notFound(err)
 		}
 		st.Zone = location(zone)
@@ -110,7 +116,7 @@ func (db *DB) story(ctx context.Context, id tenant.ID, subject *uuid.UUID) (Stor
 		if len(st.Triggers) == 0 {
 			return ErrNotFound
 		}
-		return storySteps(ctx, tx, id, st.Triggers)
+		return storySteps(ctx, tx, id, st.Triggers, paused)
 	})
 	if err != nil {
 		return st, fmt.Errorf("store: why: %w", err)
@@ -140,7 +146,7 @@ func storyTriggers(ctx context.Context, tx pgx.Tx, id tenant.ID, key *seal.Tenan
 	})
 }
 
-func storySteps(ctx context.Context, tx pgx.Tx, id tenant.ID, triggers []StoryTrigger) error {
+func storySteps(ctx context.Context, tx pgx.Tx, id tenant.ID, triggers []StoryTrigger, paused bool) error {
 	ids := make([]uuid.UUID, len(triggers))
 	byID := map[uuid.UUID]*StoryTrigger{}
 	for i := range triggers {
@@ -166,6 +172,9 @@ func storySteps(ctx context.Context, tx pgx.Tx, id tenant.ID, triggers []StoryTr
 		}
 		if delivered != nil {
 			s.Delivered = *delivered
+		}
+		if paused && s.State == StatePlanned {
+			s.Reason = event.Paused
 		}
 		t := byID[trigger]
 		t.Steps = append(t.Steps, s)

@@ -22,28 +22,62 @@ type Msg[E any] struct {
 	// Stored is when the broker stored it.
 	Stored time.Time
 
-	msg jetstream.Msg
-	log *slog.Logger
+	from *delivered
 }
 
 // Settle answers the broker: nil acknowledges, [Retry] delivers it again after
 // a while, [Discard] never again; any other error delivers it again with a
-// growing delay.
+// growing delay. Events that came in one message are acknowledged, or come
+// again, together.
 func (m *Msg[E]) Settle(err error) {
+	var again *retryError
+	if d, ok := errors.AsType[*discardError](err); ok {
+		m.from.log.Error("message discarded", "subject", m.from.msg.Subject(), "err", d)
+		err = nil
+		if m.from.members == 1 {
+			err = d
+		}
+	} else if err != nil && !errors.As(err, &again) {
+		m.from.log.Warn("message will be tried again", "subject", m.from.msg.Subject(), "deliveries", m.Deliveries, "err", err)
+	}
+	m.from.settle(err, m.Deliveries)
+}
+
+// delivered is one message of the broker, which may carry several events.
+type delivered struct {
+	msg     jetstream.Msg
+	log     *slog.Logger
+	members int
+
+	mu   sync.Mutex
+	left int
+	err  error // the worst that any member met
+}
+
+func (d *delivered) settle(err error, deliveries uint64) {
+	d.mu.Lock()
+	_, gentle := errors.AsType[*retryError](err)
+	if d.err == nil || err != nil && !gentle {
+		d.err = err
+	}
+	d.left--
+	left, err := d.left, d.err
+	d.mu.Unlock()
+	if left > 0 {
+		return
+	}
 	var ack error
 	if err == nil {
-		ack = m.msg.Ack()
+		ack = d.msg.Ack()
 	} else if e, ok := errors.AsType[*discardError](err); ok {
-		m.log.Error("message discarded", "subject", m.msg.Subject(), "err", e)
-		ack = m.msg.TermWithReason(e.reason)
+		ack = d.msg.TermWithReason(e.reason)
 	} else if e, ok := errors.AsType[*retryError](err); ok {
-		ack = m.msg.NakWithDelay(e.after)
+		ack = d.msg.NakWithDelay(e.after)
 	} else {
-		m.log.Warn("message will be tried again", "subject", m.msg.Subject(), "deliveries", m.Deliveries, "err", err)
-		ack = m.msg.NakWithDelay(backoff(m.Deliveries))
+		ack = d.msg.NakWithDelay(backoff(deliveries))
 	}
 	if ack != nil {
-		m.log.Debug("settle", "subject", m.msg.Subject(), "err", ack)
+		d.log.Debug("settle", "subject", d.msg.Subject(), "err", ack)
 	}
 }
 
@@ -69,9 +103,11 @@ func Discard(reason string) error { return &discardError{reason} }
 // Consumer says how a durable consumer is read.
 type Consumer struct {
 	Stream, Name string
-	// Batch is the most messages that one call of the handler gets; it gets
-	// what is there, without waiting for more.
+	// Batch is the most messages that one call of the handler gets.
 	Batch int
+	// Linger is how long a worker waits for a batch to fill while messages
+	// come thick and fast; one that comes alone is handled at once.
+	Linger time.Duration
 	// Workers is how many handlers run at a time; 0 means 1.
 	Workers int
 	// Buffer is how many messages may wait in this process; 0 means
@@ -94,19 +130,10 @@ func Consume[E any, P interface {
 	var workers sync.WaitGroup
 	for range cfg.Workers {
 		workers.Go(func() {
+			busy := false
 			for first := range queue {
-				batch := append(make([]*Msg[E], 0, cfg.Batch), first)
-				for len(batch) < cfg.Batch {
-					select {
-					case m, ok := <-queue:
-						if ok {
-							batch = append(batch, m)
-							continue
-						}
-					default:
-					}
-					break
-				}
+				batch := gather(queue, first, cfg, busy)
+				busy = len(batch) >= max(2, cfg.Batch/8)
 				if ctx.Err() != nil {
 					for _, m := range batch {
 						m.Settle(Retry(0))
@@ -134,6 +161,40 @@ func Consume[E any, P interface {
 	return nil
 }
 
+// gather collects a batch: what is there, and after a batch that showed a
+// stream of messages, what comes while it lingers.
+func gather[E any](queue <-chan *Msg[E], first *Msg[E], cfg Consumer, busy bool) []*Msg[E] {
+	batch := append(make([]*Msg[E], 0, cfg.Batch), first)
+	var linger <-chan time.Time
+	for len(batch) < cfg.Batch {
+		select {
+		case m, ok := <-queue:
+			if !ok {
+				return batch
+			}
+			batch = append(batch, m)
+			continue
+		default:
+		}
+		if !busy || cfg.Linger == 0 {
+			return batch
+		}
+		if linger == nil {
+			linger = time.After(cfg.Linger)
+		}
+		select {
+		case m, ok := <-queue:
+			if !ok {
+				return batch
+			}
+			batch = append(batch, m)
+		case <-linger:
+			return batch
+		}
+	}
+	return batch
+}
+
 // pull fills queue until ctx is done or the consumer has to be looked up again.
 func pull[E any, P interface {
 	*E
@@ -146,7 +207,7 @@ func pull[E any, P interface {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	cc, err := cons.Consume(func(msg jetstream.Msg) {
-		if m := decode[E, P](c, msg); m != nil {
+		for _, m := range decode[E, P](c, msg) {
 			queue <- m
 		}
 	}, jetstream.PullMaxMessages(max(cfg.Buffer, 64)), jetstream.PullHeartbeat(5*time.Second),
@@ -170,18 +231,28 @@ func pull[E any, P interface {
 	return context.Cause(ctx)
 }
 
+// decode returns a message's events. What is not valid is discarded here.
 func decode[E any, P interface {
 	*E
 	event.Event
-}](c *Conn, msg jetstream.Msg) *Msg[E] {
-	m := &Msg[E]{msg: msg, log: c.log, Deliveries: 1}
+}](c *Conn, msg jetstream.Msg) []*Msg[E] {
+	deliveries, stored := uint64(1), time.Time{}
 	if meta, err := msg.Metadata(); err == nil {
-		m.Deliveries, m.Stored = meta.NumDelivered, meta.Timestamp
+		deliveries, stored = meta.NumDelivered, meta.Timestamp
 	}
-	var err error
-	if m.Event, err = event.Decode[E, P](msg.Data()); err != nil {
-		m.Settle(Discard(err.Error()))
+	events, invalid, err := event.DecodeGroup[E, P](msg.Data())
+	from := &delivered{msg: msg, log: c.log, members: len(events), left: len(events)}
+	if len(events) == 0 {
+		from.members, from.left = 1, 1
+		(&Msg[E]{from: from, Deliveries: deliveries}).Settle(Discard(err.Error()))
 		return nil
 	}
-	return m
+	if invalid > 0 {
+		c.log.Error("events discarded", "subject", msg.Subject(), "events", invalid, "err", err)
+	}
+	all := make([]*Msg[E], len(events))
+	for i := range events {
+		all[i] = &Msg[E]{Event: events[i], Deliveries: deliveries, Stored: stored, from: from}
+	}
+	return all
 }

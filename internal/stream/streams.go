@@ -176,8 +176,8 @@ func (c *Conn) Backlog(ctx context.Context, stream, consumer string) (Backlog, e
 	return b, nil
 }
 
-// InFlight returns how many step messages each subject of STEPS holds that are
-// not acknowledged.
+// InFlight returns how many steps each subject of STEPS holds at most that are
+// not acknowledged: each message counts as if it were full.
 func (c *Conn) InFlight(ctx context.Context) (map[string]uint64, error) {
 	s, err := c.js.Stream(ctx, Steps)
 	if err != nil {
@@ -186,6 +186,9 @@ func (c *Conn) InFlight(ctx context.Context) (map[string]uint64, error) {
 	info, err := s.Info(ctx, jetstream.WithSubjectFilter("step.due.>"))
 	if err != nil {
 		return nil, fmt.Errorf("stream: %s: %w", Steps, err)
+	}
+	for subject := range info.State.Subjects {
+		info.State.Subjects[subject] *= maxGroup
 	}
 	return info.State.Subjects, nil
 }

@@ -51,24 +51,25 @@ func HTTPClient(o HTTPOptions) *http.Client {
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
 	dialer := &net.Dialer{Timeout: 2 * time.Second, KeepAlive: 15 * time.Second}
+	base := &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           dialer.DialContext,
+		TLSClientConfig:       conf,
+		TLSHandshakeTimeout:   3 * time.Second,
+		ResponseHeaderTimeout: 8 * time.Second,
+		Protocols:             &protocols,
+		MaxIdleConns:          2 * idle,
+		MaxIdleConnsPerHost:   idle,
+		// A connection that the gateway dropped while it was idle costs a
+		// send whose outcome must be found out. Ours go first: load
+		// balancers commonly wait a minute.
+		IdleConnTimeout:    20 * time.Second,
+		DisableCompression: true, // answers are small, and a bomb stays a bomb
+	}
 	return &http.Client{
 		Timeout:       cmp.Or(o.Timeout, 10*time.Second),
 		CheckRedirect: refuseRedirect,
-		Transport: &http.Transport{
-			Proxy:                 http.ProxyFromEnvironment,
-			DialContext:           dialer.DialContext,
-			TLSClientConfig:       conf,
-			TLSHandshakeTimeout:   3 * time.Second,
-			ResponseHeaderTimeout: 8 * time.Second,
-			Protocols:             &protocols,
-			MaxIdleConns:          2 * idle,
-			MaxIdleConnsPerHost:   idle,
-			// A connection that the gateway dropped while it was idle costs a
-			// send whose outcome must be found out. Ours go first: load
-			// balancers commonly wait a minute.
-			IdleConnTimeout:    20 * time.Second,
-			DisableCompression: true, // answers are small, and a bomb stays a bomb
-		},
+		Transport:     &oneShot{base: base, idle: pool{limit: idle, keep: base.IdleConnTimeout}},
 	}
 }
 
@@ -121,6 +122,11 @@ func baseURL(s string) (*url.URL, error) {
 // refusal to write or the lack of an answer comes back as the error.
 func (c *client) post(ctx context.Context, u *url.URL, key string, writeBy time.Time, body *buffer) (*answer, *providers.SendError) {
 	w := &wire{writeBy: writeBy}
+	if limit, ok := ctx.Deadline(); c.hc.Timeout > 0 && (!ok || time.Until(limit) > c.hc.Timeout) {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, c.hc.Timeout)
+		defer cancel()
+	}
 	switch {
 	case ctx.Err() != nil:
 		body.release()
@@ -148,7 +154,8 @@ func (c *client) post(ctx context.Context, u *url.URL, key string, writeBy time.
 		// head; any other reader costs a second one.
 		Body: io.NopCloser(&body.Buffer), ContentLength: int64(body.Len()), GetBody: nil,
 	}).WithContext(w.trace(ctx))
-	resp, err := c.hc.Do(req)
+	// Below http.Client, which adds redirects and cookies, and nothing else.
+	resp, err := c.transport().RoundTrip(req)
 	if w.has(wrote) {
 		body.release() // otherwise the transport may still be reading it
 	}
@@ -160,6 +167,13 @@ func (c *client) post(ctx context.Context, u *url.URL, key string, writeBy time.
 		return nil, &providers.SendError{Kind: providers.Ambiguous, After: retryAfter(resp.Header.Get("Retry-After"), time.Now()), Err: cause(err)}
 	}
 	return a, nil
+}
+
+func (c *client) transport() http.RoundTripper {
+	if c.hc.Transport == nil {
+		return http.DefaultTransport
+	}
+	return c.hc.Transport
 }
 
 var (

@@ -55,7 +55,7 @@ func gateway(t *testing.T, base string, change func(*http.Transport)) *Alimtalk 
 	t.Helper()
 	hc := HTTPClient(HTTPOptions{})
 	if change != nil {
-		change(hc.Transport.(*http.Transport))
+		change(hc.Transport.(*oneShot).base)
 	}
 	t.Cleanup(hc.CloseIdleConnections)
 	return NewAlimtalk(accountAt(base), hc)
@@ -109,8 +109,8 @@ func TestAConnectionThatComesTooLateIsNotWrittenTo(t *testing.T) {
 	if _, err := gw.Find(t.Context(), key, time.Now(), time.Now()); err == nil || strings.Contains(err.Error(), "timed out") {
 		t.Errorf("find on a connection whose guard has passed: %v; want an unreadable answer", err)
 	}
-	if n := dials.Load(); n != 2 {
-		t.Errorf("%d connections; want one that came too late and one that served all else", n)
+	if n := dials.Load(); n != 3 {
+		t.Errorf("%d connections; want one that came too late, one for all else that is sent and one for questions", n)
 	}
 }
 

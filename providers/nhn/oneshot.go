@@ -1,0 +1,201 @@
+package nhn
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"sync"
+	"time"
+)
+
+// oneShot writes each POST once, in one piece, on a connection that no other
+// goroutine touches, and reads its answer where it was asked. net/http keeps
+// two goroutines for each connection and passes every request through both,
+// which costs twice the time, and may repeat a request; this cannot. What is
+// not a POST, or goes through a proxy, is net/http's.
+//
+// It calls the hooks GetConn, GotConn and WroteRequest of the request's trace
+// as net/http does.
+type oneShot struct {
+	base *http.Transport // also says how to dial, and the limits
+	idle pool
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (o *oneShot) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.Method != http.MethodPost || req.Body == nil {
+		return o.base.RoundTrip(req)
+	}
+	if o.base.Proxy != nil {
+		if via, err := o.base.Proxy(req); err != nil || via != nil {
+			return o.base.RoundTrip(req)
+		}
+	}
+	ctx, trace := req.Context(), httptrace.ContextClientTrace(req.Context())
+	if trace == nil {
+		trace = &httptrace.ClientTrace{}
+	}
+	c, err := o.connect(ctx, req, trace)
+	if err != nil {
+		req.Body.Close()
+		return nil, err
+	}
+	if trace.GotConn != nil {
+		trace.GotConn(httptrace.GotConnInfo{Conn: c, Reused: c.used, WasIdle: c.used})
+	}
+	// From here the deadline of ctx and its end both stop the exchange.
+	if limit, ok := ctx.Deadline(); ok {
+		c.SetReadDeadline(limit)
+	} else {
+		c.SetReadDeadline(time.Time{})
+	}
+	c.abort = context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })
+	resp, err := o.exchange(c, req, trace)
+	if err != nil {
+		c.abort()
+		c.Close()
+		if ctx.Err() != nil {
+			err = ctx.Err()
+		}
+		return nil, err
+	}
+	resp.Body = &oneShotBody{ReadCloser: resp.Body, c: c, pool: &o.idle, keep: !resp.Close && resp.ProtoAtLeast(1, 1)}
+	return resp, nil
+}
+
+// CloseIdleConnections is for [http.Client.CloseIdleConnections].
+func (o *oneShot) CloseIdleConnections() {
+	o.idle.clear()
+	o.base.CloseIdleConnections()
+}
+
+// connect takes an idle connection or makes one.
+func (o *oneShot) connect(ctx context.Context, req *http.Request, trace *httptrace.ClientTrace) (*oneShotConn, error) {
+	addr := hostPort(req)
+	if trace.GetConn != nil {
+		trace.GetConn(addr)
+	}
+	key := req.URL.Scheme + "://" + addr
+	if c := o.idle.take(key); c != nil {
+		return c, nil
+	}
+	raw, err := o.base.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	c := &oneShotConn{Conn: raw, raw: raw, key: key}
+	if req.URL.Scheme == "https" {
+		conf := o.base.TLSClientConfig.Clone()
+		if conf.ServerName == "" {
+			conf.ServerName = req.URL.Hostname()
+		}
+		conf.NextProtos = []string{"http/1.1"}
+		hctx, cancel := context.WithTimeout(ctx, o.base.TLSHandshakeTimeout)
+		defer cancel()
+		t := tls.Client(raw, conf)
+		if err := t.HandshakeContext(hctx); err != nil {
+			raw.Close()
+			return nil, err
+		}
+		c.Conn = t
+	}
+	c.r = bufio.NewReaderSize(c.Conn, 2<<10)
+	return c, nil
+}
+
+// errInformed means that the gateway answers with nothing but announcements.
+var errInformed = errors.New("too many informational responses")
+
+// exchange writes the request, in one write, and reads the head of its answer.
+func (o *oneShot) exchange(c *oneShotConn, req *http.Request, trace *httptrace.ClientTrace) (*http.Response, error) {
+	b := newBuffer()
+	defer b.release()
+	err := req.Write(b)
+	if err == nil {
+		_, err = c.Write(b.Bytes())
+	}
+	if trace.WroteRequest != nil {
+		trace.WroteRequest(httptrace.WroteRequestInfo{Err: err})
+	}
+	if err != nil {
+		return nil, err
+	}
+	limit := time.Now().Add(o.base.ResponseHeaderTimeout)
+	if until, ok := req.Context().Deadline(); ok && until.Before(limit) {
+		limit = until
+	}
+	if req.Context().Err() == nil {
+		c.SetReadDeadline(limit)
+	}
+	for range 5 {
+		resp, err := http.ReadResponse(c.r, req)
+		if err != nil {
+			if errors.Is(err, io.ErrUnexpectedEOF) {
+				err = io.EOF
+			}
+			return nil, err
+		}
+		if resp.StatusCode >= 200 {
+			return resp, nil
+		}
+	}
+	return nil, errInformed
+}
+
+func hostPort(req *http.Request) string {
+	if req.URL.Port() != "" {
+		return req.URL.Host
+	}
+	if req.URL.Scheme == "https" {
+		return net.JoinHostPort(req.URL.Hostname(), "443")
+	}
+	return net.JoinHostPort(req.URL.Hostname(), "80")
+}
+
+// oneShotConn belongs to one exchange, or to the pool.
+type oneShotConn struct {
+	net.Conn
+	raw   net.Conn // below TLS
+	r     *bufio.Reader
+	key   string
+	used  bool
+	since time.Time
+	abort func() bool
+}
+
+// oneShotBody gives the connection back when it was read to its end.
+type oneShotBody struct {
+	io.ReadCloser
+	c     *oneShotConn
+	pool  *pool
+	keep  bool
+	ended bool
+	once  sync.Once
+}
+
+// Read implements [io.Reader].
+func (b *oneShotBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err == io.EOF {
+		b.ended = true
+	}
+	return n, err
+}
+
+// Close implements [io.Closer].
+func (b *oneShotBody) Close() error {
+	b.once.Do(func() {
+		// abort reports false when it has run: the deadline is then in the past.
+		if b.c.abort() && b.keep && b.ended && b.c.r.Buffered() == 0 {
+			b.pool.put(b.c)
+			return
+		}
+		b.c.Close()
+	})
+	return nil
+}
