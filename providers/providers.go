@@ -164,6 +164,8 @@ var ErrUnavailable = errors.New("providers: gateway cannot be asked")
 
 // Account is one tenant's credentials for one product of one vendor.
 type Account struct {
+	// ID is the account's in our own ledger; no gateway is told.
+	ID      string
 	Channel event.Channel
 	// BaseURL is scheme and host of the gateway, without a path.
 	BaseURL string

@@ -64,14 +64,24 @@ func accepted(s store.StepNow, e event.Delivery, t store.Timing) store.Transitio
 	case open(s.State):
 		// Reports come by themselves; after W the resolver asks for one.
 		return store.Transition{State: store.StateSent, Finish: true, Queue: store.ResolveQueue, Wake: s.Now.Add(t.W)}
-	case s.State == store.StateFailed && s.Attempt == e.Attempt && e.Source == event.Answer,
-		s.State == store.StateFailed && s.Reason == event.NotAccepted:
+	case missed(s, e):
 		return store.Transition{Anomaly: LateAcceptance, Finish: true}
 	case s.State == store.StateParked:
 		// A human has it, but the evidence is better than anything they have.
 		return store.Transition{State: store.StateSent, Finish: true, Queue: store.ResolveQueue, Wake: s.Now.Add(t.W)}
 	}
 	return store.Transition{}
+}
+
+// missed reports whether the gateway accepted a request that the failure does
+// not account for. What failed by a result names the request that it is about,
+// and the acceptance of that one, come late or again, contradicts nothing;
+// what failed because nothing was found names none, whatever its reason shows.
+func missed(s store.StepNow, e event.Delivery) bool {
+	if s.State != store.StateFailed || e.RequestID != "" && e.RequestID == s.RequestID {
+		return false
+	}
+	return s.Reason == event.NotAccepted || s.Reason == event.FellBack || s.Attempt == e.Attempt && e.Source == event.Answer
 }
 
 func delivered(s store.StepNow) store.Transition {
@@ -135,7 +145,7 @@ func soon(t store.Timing) time.Duration { return t.R / 5 }
 // opens the key window, so only when that one provably was not written, or
 // the gateway says that it has none, does the next one open it anew.
 func released(s store.StepNow, e event.Delivery) store.Transition {
-	again := store.Transition{State: store.StatePlanned, Wake: e.RetryAt, Finish: true}
+	again := store.Transition{State: store.StatePlanned, Reason: e.Reason, Wake: e.RetryAt, Finish: true}
 	switch {
 	case s.Attempt != e.Attempt:
 		return store.Transition{}
@@ -148,6 +158,9 @@ func released(s store.StepNow, e event.Delivery) store.Transition {
 	}
 	if again.Wake.IsZero() {
 		again.Wake = s.Now
+	}
+	if again.Wake.After(s.Expires) {
+		again.Wake = s.Expires // to be ended then
 	}
 	return again
 }

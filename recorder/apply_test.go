@@ -147,6 +147,9 @@ var invariants = []struct {
 	{"what is proven absent opens a new window", func(s store.StepNow, e event.Delivery, got store.Transition) bool {
 		return got.State != store.StatePlanned || e.Source != event.Query || got.NewCycle
 	}},
+	{"what is released keeps its reason, and wakes no later than its validity ends", func(s store.StepNow, e event.Delivery, got store.Transition) bool {
+		return got.State != store.StatePlanned || got.Reason == e.Reason && !got.Wake.After(s.Expires)
+	}},
 	{"a refusal speaks for its own request only", func(s store.StepNow, e event.Delivery, got store.Transition) bool {
 		if e.Status != event.Failed || e.Source != event.Answer {
 			return true
@@ -250,6 +253,9 @@ func (s *step) apply(e event.Delivery) store.Transition {
 		return t
 	}
 	s.State, s.Reason = t.State, t.Reason
+	if e.RequestID != "" {
+		s.RequestID = e.RequestID
+	}
 	if t.NewCycle {
 		s.FirstIntent = time.Time{}
 	}

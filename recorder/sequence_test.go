@@ -88,6 +88,9 @@ func TestEvidenceInAnyOrderIsConsistent(t *testing.T) {
 		told(event.Failed, event.Report, 1, event.Rejected("3018")), told(event.Failed, event.Poll, 1, event.Rejected("3018")),
 		told(event.Failed, event.Query, 1, event.Rejected("3018")),
 	}
+	for i := range pool {
+		pool[i].RequestID = "r1" // they all speak of the one request
+	}
 	rapid.Check(t, func(t *rapid.T) {
 		events := rapid.SliceOfN(rapid.SampledFrom(pool), 5, 5).Draw(t, "events")
 		has := func(status event.Status) bool {
@@ -110,6 +113,8 @@ func TestEvidenceInAnyOrderIsConsistent(t *testing.T) {
 				!has(event.Failed) && has(event.Delivered) && s.State != store.StateDelivered,
 				!has(event.Failed) && !has(event.Delivered) && has(event.Sent) && s.State != store.StateSent:
 				t.Fatalf("%v ended %s", order, s.State)
+			case s.anomalies > 0:
+				t.Fatalf("%v contradict nothing and left %d anomalies", order, s.anomalies)
 			}
 		})
 	})
@@ -162,6 +167,15 @@ func TestContradictionsAreNamed(t *testing.T) {
 		s.State, s.Reason = state, reason
 		return s.StepNow
 	}
+	failedBy := func(request string, reason event.Reason) store.StepNow {
+		s := at(store.StateFailed, reason)
+		s.RequestID = request
+		return s
+	}
+	of := func(request string, e event.Delivery) event.Delivery {
+		e.RequestID = request
+		return e
+	}
 	tests := []struct {
 		name string
 		s    store.StepNow
@@ -172,6 +186,10 @@ func TestContradictionsAreNamed(t *testing.T) {
 		{"failed_after_delivered", at(store.StateDelivered, ""), told(event.Failed, event.Poll, 1, event.Rejected("1")), store.Transition{Anomaly: recorder.LateFailure}},
 		{"accepted_after_absence", at(store.StateFailed, event.NotAccepted), told(event.Sent, event.Poll, 1, ""), store.Transition{Anomaly: recorder.LateAcceptance, Finish: true}},
 		{"accepted_after_fallback", at(store.StateFailed, event.FellBack), told(event.Sent, event.Answer, 1, ""), store.Transition{Anomaly: recorder.LateAcceptance, Finish: true}},
+		{"accepted_after_an_absence_that_fell_back", at(store.StateFailed, event.FellBack), of("r1", told(event.Sent, event.Query, 1, "")), store.Transition{Anomaly: recorder.LateAcceptance, Finish: true}},
+		{"accepted_after_its_own_failure", failedBy("r1", event.FellBack), of("r1", told(event.Sent, event.Answer, 1, "")), store.Transition{}},
+		{"accepted_again_after_its_own_failure", failedBy("r1", event.Rejected("3018")), of("r1", told(event.Sent, event.Answer, 1, "")), store.Transition{}},
+		{"another_accepted_after_a_failure", failedBy("r1", event.FellBack), of("r2", told(event.Sent, event.Query, 1, "")), store.Transition{Anomaly: recorder.LateAcceptance, Finish: true}},
 		{"refused_after_delivered_is_no_news", at(store.StateDelivered, ""), told(event.Failed, event.Answer, 1, event.Rejected("1")), store.Transition{}},
 	}
 	for _, tt := range tests {

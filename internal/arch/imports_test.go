@@ -28,6 +28,7 @@ var layers = []layer{
 	{"doors", false, []string{"internal/stream", "internal/store", "providers"}},
 	{"adapters", false, []string{"providers/*", "internal/auth", "internal/storetest", "internal/streamtest"}},
 	{"roles", false, []string{"ingest", "planner", "dispatcher", "recorder", "api", "console", "assist"}},
+	{"instruments", false, []string{"internal/bench"}},
 	{"commands", false, []string{"cmd/*"}},
 	{"tests of the repository", false, []string{"internal/arch", "deploy"}},
 }
@@ -51,7 +52,7 @@ var only = []struct {
 
 	{pkg: "github.com/nats-io/nats.go/...", by: []string{"internal/stream", "internal/local", "internal/streamtest"}},
 	{pkg: "github.com/nats-io/nats-server/v2/...", by: []string{"internal/local", "deploy"}},
-	{pkg: "github.com/jackc/pgx/v5/...", by: []string{"internal/store", "internal/local", "internal/storetest"}},
+	{pkg: "github.com/jackc/pgx/v5/...", by: []string{"internal/store", "internal/bench", "internal/local", "internal/storetest"}},
 	{pkg: "database/sql", by: []string{"internal/store", "internal/storetest"}},
 	{pkg: "github.com/pressly/goose/v3/...", by: []string{"internal/store", "internal/storetest"}},
 	{pkg: "github.com/danielgtaylor/huma/v2/...", by: []string{"api"}},

@@ -19,6 +19,8 @@ import (
 var (
 	slug      = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
 	eventType = regexp.MustCompile(`^[A-Za-z0-9_.:-]{1,64}$`)
+	// reportToken is sent as a header by the gateway and cannot be guessed.
+	reportToken = regexp.MustCompile(`^([A-Za-z0-9_-]{20,100})?$`)
 )
 
 // Check returns every problem of the file, joined, or nil. Phone numbers are
@@ -112,6 +114,9 @@ func (c *checks) account(i int, a Account, seen map[event.Channel]bool) {
 	}
 	if a.RatePerSecond < 1 {
 		c.add("%s.rate_per_second: at least 1", at)
+	}
+	if !reportToken.MatchString(a.ReportToken) {
+		c.add("%s.report_token: write 20 to 100 letters, digits, - or _, such as `openssl rand -hex 20` prints, or leave it out", at)
 	}
 }
 

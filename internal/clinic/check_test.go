@@ -50,6 +50,8 @@ func TestEachProblemOfTheFileIsReportedOnce(t *testing.T) {
 		{"account_vendor", func(f *F) { f.Accounts[0].Vendor = "pigeon" }, "accounts[0].vendor"},
 		{"account_sender", func(f *F) { f.Accounts[0].Sender = "" }, "accounts[0].sender"},
 		{"account_rate", func(f *F) { f.Accounts[0].RatePerSecond = -1 }, "accounts[0].rate_per_second"},
+		{"account_report_token_short", func(f *F) { f.Accounts[0].ReportToken = "changeme" }, "accounts[0].report_token"},
+		{"account_report_token_header", func(f *F) { f.Accounts[0].ReportToken = strings.Repeat("a", 30) + "\n" }, "accounts[0].report_token"},
 		{"account_url_missing", func(f *F) { f.Accounts[1].BaseURL = "" }, "accounts[1].base_url"},
 		{"account_url_scheme", func(f *F) { f.Accounts[1].BaseURL = "ftp://sms.example" }, "accounts[1].base_url"},
 		{"account_url_query", func(f *F) { f.Accounts[1].BaseURL = "https://sms.example?x" + "=1" }, "accounts[1].base_url"},

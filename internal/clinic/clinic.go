@@ -50,6 +50,9 @@ type Account struct {
 	Secret        string        `yaml:"secret"`
 	Sender        string        `yaml:"sender"`
 	RatePerSecond int           `yaml:"rate_per_second"` // default 300
+	// ReportToken is the signature typed into the gateway's console for its
+	// result webhook; left out, a random one is made and shown once.
+	ReportToken string `yaml:"report_token"`
 }
 
 // Template is a message text, found by its name.

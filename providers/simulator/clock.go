@@ -3,6 +3,7 @@ package simulator
 import (
 	"context"
 	"errors"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,6 +23,9 @@ type ClockState struct {
 	Real time.Time `json:"real"`
 	// Stamps is "virtual", or "real" where the wire carries wall-clock times.
 	Stamps string `json:"stamps"`
+	// Next is when the next report or other event is due, in virtual time;
+	// zero while there is none.
+	Next time.Time `json:"next,omitzero"`
 }
 
 // clock maps the wall clock to virtual time. Changing its pace never moves
@@ -147,7 +151,13 @@ func (k *clock) announce() ClockState {
 }
 
 // Clock returns the clock's announcement.
-func (s *Simulator) Clock() ClockState { return s.clock.announce() }
+func (s *Simulator) Clock() ClockState {
+	st := s.clock.announce()
+	if next := s.nextDue.Load(); next != math.MaxInt64 {
+		st.Next = time.Unix(0, next).In(kst)
+	}
+	return st
+}
 
 // Now returns the virtual time.
 func (s *Simulator) Now() time.Time { return s.clock.now() }

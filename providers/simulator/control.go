@@ -37,6 +37,7 @@ var controls = map[string]func(*Simulator, *request) (any, error){
 	"PUT webhooks":        (*Simulator).putWebhook,
 	"GET requests":        (*Simulator).getRequests,
 	"GET ledger":          (*Simulator).getLedger,
+	"GET arrivals":        (*Simulator).getArrivals,
 	"GET violations":      func(s *Simulator, _ *request) (any, error) { return orEmpty(s.Violations()), nil },
 	"GET stats":           func(s *Simulator, _ *request) (any, error) { return s.Stats(), nil },
 	"POST reset":          func(s *Simulator, _ *request) (any, error) { s.Reset(); return nil, nil },
@@ -50,6 +51,9 @@ func (s *Simulator) control(r *request) answer {
 	path := strings.TrimPrefix(r.path, "/__sim/")
 	if r.method == http.MethodGet && path == "metrics" {
 		return s.exposition()
+	}
+	if r.method == http.MethodGet && path == "console" {
+		return handsets()
 	}
 	if (r.method != http.MethodGet || path != "clock") && !s.trusts(r) {
 		return controlled(http.StatusUnauthorized, errors.New("simulator: call from this machine, or send the control token as a bearer token"))

@@ -37,7 +37,7 @@
 // DELETE outage; POST script; POST templates, senders, sendnos,
 // unsubscribenos, consents; POST unsubscribe; PUT webhooks; GET requests,
 // ledger, violations, stats, metrics; POST reset. The fields are those of the
-// types of the same name.
+// types of the same name. GET console is a page that shows every phone.
 //
 // # Numbers with a meaning
 //
