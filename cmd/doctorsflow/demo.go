@@ -36,6 +36,7 @@ type demoCommand struct {
 	Data        string `help:"Folder of the demo; it is emptied first." type:"path" env:"DOCTORSFLOW_DEMO_DATA"`
 	PostgresBin string `help:"Folder with postgres and initdb." type:"path" env:"POSTGRES_BIN"`
 	HTTPAddr    string `name:"http-addr" help:"Where to serve; a taken port becomes a free one." default:"127.0.0.1:8080"`
+	Stories     bool   `help:"Play every magic number of the gateway simulator instead, days in a minute, and check how each ends."`
 	Plain       bool   `help:"Plain lines, as when the output is not a terminal."`
 }
 
@@ -45,6 +46,11 @@ func (c *demoCommand) Run(ctx context.Context, o output) (err error) {
 	f := &serveFlags{
 		Roles: roles, HTTPAddr: freeAddr(c.HTTPAddr), NATSListen: "127.0.0.1:4222", Replicas: 1, PollEvery: 150 * time.Millisecond,
 		Slots: 64, Grace: 5 * time.Second, DatabaseConns: 8, TimeScale: 1, reportDelay: 400 * time.Millisecond,
+	}
+	if c.Stories {
+		// Reports come when the numbers say; nobody waits 10 s for an answer
+		// that is lost on purpose.
+		f.reportDelay, f.PollEvery, f.patience = 0, 100*time.Millisecond, time.Second
 	}
 	f.Data, f.PostgresBin, f.LogFormat, f.LogLevel = c.Data, c.PostgresBin, "auto", "error"
 	if f.Data == "" {
@@ -70,7 +76,11 @@ func (c *demoCommand) Run(ctx context.Context, o output) (err error) {
 	case d.where = <-ready:
 	}
 	d.say(fmt.Sprintf("ready in %.1f s", time.Since(begin).Seconds()))
-	err = d.play(ctx)
+	if c.Stories {
+		err = d.playStories(ctx)
+	} else {
+		err = d.play(ctx)
+	}
 	if err == nil && c.Keep {
 		d.say("\nserving until Ctrl-C …")
 		select {
