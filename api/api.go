@@ -59,7 +59,7 @@ func Register(mux *http.ServeMux, c Config) *API {
 	if c.Routes {
 		a.conservation = telemetry.NewConservation(count(c.DB), c.Logger)
 		c.Registry.MustRegister(a.conservation)
-		checks = append(checks, Check{Name: "conservation", Run: a.conserved})
+		checks = append(checks, Check{Name: "conservation", Run: a.conserved}, Check{Name: "gateways", Run: a.gateways})
 		a.routes(mux)
 	}
 	plain := func(h http.Handler) http.Handler { return problem.WithRequestID(secure(h)) }

@@ -46,7 +46,7 @@ type executionStep struct {
 	Channel     event.Channel `json:"channel" enum:"kakao,sms"`
 	ParentID    *uuid.UUID    `json:"parent_id" format:"uuid" nullable:"true" doc:"The failed step that this one replaces."`
 	State       store.State   `json:"state" enum:"planned,claimed,unknown,sent,delivered,failed,parked,cancelled,skipped,expired"`
-	Reason      *string       `json:"reason" doc:"Why it is so, from a closed list; null while it is under way."`
+	Reason      *string       `json:"reason" doc:"Why it is so, or why it waits, from a closed list; null while it is under way or its time has not come."`
 	Attempt     int32         `json:"attempt"`
 	DueAt       time.Time     `json:"due_at"`
 	ExpiresAt   time.Time     `json:"expires_at"`

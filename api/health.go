@@ -17,6 +17,7 @@ type Health interface {
 	Ping(ctx context.Context) error
 	Queues(ctx context.Context) (queues []store.Queue, now time.Time, err error)
 	Conserve(ctx context.Context) ([]store.Conservation, error)
+	Waiting(ctx context.Context) (map[event.Reason]int64, error)
 }
 
 // Broker is the part of the streams that says how they are.
@@ -90,6 +91,17 @@ func (a *API) conserved(context.Context) error {
 	return nil
 }
 
+// gateways fails where steps wait for a gateway, as far as is known. Others are
+// sent meanwhile.
+func (a *API) gateways(context.Context) error {
+	counts, _, _ := a.conservation.Last() // that it was not counted is said by conserved
+	down, throttled := counts.Waiting[string(event.GatewayDown)], counts.Waiting[string(event.GatewayThrottled)]
+	if down+throttled == 0 {
+		return nil
+	}
+	return fmt.Errorf("api: steps wait for a gateway: %d gateway_down, %d gateway_throttled", down, throttled)
+}
+
 // count sums up all tenants: metrics name none.
 func count(db Health) func(context.Context) (telemetry.Counts, error) {
 	return func(ctx context.Context) (telemetry.Counts, error) {
@@ -97,11 +109,19 @@ func count(db Health) func(context.Context) (telemetry.Counts, error) {
 		if err != nil {
 			return telemetry.Counts{}, err
 		}
+		waiting, err := db.Waiting(ctx)
+		if err != nil {
+			return telemetry.Counts{}, err
+		}
 		n := telemetry.Counts{
+			Waiting:  map[string]int64{},
 			Triggers: map[string]int64{"planned": 0, "ignored": 0, "pending": 0},
 			Steps: map[string]int64{
 				"pending": 0, "sent": 0, "delivered": 0, "failed": 0, "parked": 0, "cancelled": 0, "skipped": 0, "expired": 0,
 			},
+		}
+		for _, r := range []event.Reason{event.GatewayDown, event.GatewayThrottled, event.RateLimited, event.QuietHours, event.Paused} {
+			n.Waiting[string(r)] = waiting[r]
 		}
 		for _, c := range list {
 			n.Triggers["planned"] += c.Planned

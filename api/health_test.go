@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/doctorsflow/doctorsflow/internal/event"
 	"github.com/doctorsflow/doctorsflow/internal/store"
 	"github.com/doctorsflow/doctorsflow/internal/stream"
 )
@@ -86,6 +87,9 @@ func TestReadinessNamesWhatFails(t *testing.T) {
 		{"not_due", &fakeLedger{queues: []store.Queue{{Name: "care", Wake: now.Add(time.Hour)}}, now: now}, &fakeBroker{}, 200, "ready"},
 		{"stream_moves", &fakeLedger{}, &fakeBroker{backlog: stream.Backlog{Waiting: 9, Since: now}}, 200, "ready"},
 		{"stream_stands", &fakeLedger{}, &fakeBroker{backlog: stream.Backlog{Waiting: 9, Since: now.Add(-2 * time.Minute)}}, 200, "degraded lag"},
+		{"gateway_down", &fakeLedger{waiting: map[event.Reason]int64{event.GatewayDown: 1}}, &fakeBroker{}, 200, "degraded gateways"},
+		{"gateway_throttled", &fakeLedger{waiting: map[event.Reason]int64{event.GatewayThrottled: 1}}, &fakeBroker{}, 200, "degraded gateways"},
+		{"own_rate", &fakeLedger{waiting: map[event.Reason]int64{event.RateLimited: 9, event.QuietHours: 9}}, &fakeBroker{}, 200, "ready"},
 		{"law_broken", &fakeLedger{conserve: off}, &fakeBroker{}, 200, "degraded conservation"},
 		{"law_not_known", &fakeLedger{conserve: func() ([]store.Conservation, error) { return nil, away }}, &fakeBroker{}, 200, "degraded conservation"},
 	} {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/doctorsflow/doctorsflow/internal/event"
 	"github.com/doctorsflow/doctorsflow/internal/store"
 	"github.com/doctorsflow/doctorsflow/internal/tenant"
 )
@@ -25,6 +26,7 @@ type fakeLedger struct {
 	now      time.Time
 	ping     func(context.Context) error
 	conserve func() ([]store.Conservation, error)
+	waiting  map[event.Reason]int64
 }
 
 var fakeKey = "dfk_" + strings.Repeat("0", 43)
@@ -64,6 +66,8 @@ func (f *fakeLedger) Conserve(context.Context) ([]store.Conservation, error) {
 	}
 	return f.conserve()
 }
+
+func (f *fakeLedger) Waiting(context.Context) (map[event.Reason]int64, error) { return f.waiting, nil }
 
 const logs = "/api/message-logs"
 

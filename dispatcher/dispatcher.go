@@ -18,7 +18,7 @@ import (
 // Ledger is where claims are made.
 type Ledger interface {
 	ClaimSteps(ctx context.Context, due []event.Step, decide func(*store.Candidate) store.Decision) ([]store.Claim, error)
-	SleepSteps(ctx context.Context, steps []event.Step, until []time.Time) error
+	SleepSteps(ctx context.Context, steps []store.Sleep) error
 }
 
 // Publisher stores events on their streams.
@@ -52,13 +52,16 @@ func New(c Config) *Dispatcher {
 	return &Dispatcher{Config: c, slots: make(chan struct{}, c.Slots)}
 }
 
-// work is one claimed step on its way.
+// work is one step on its way.
 type work struct {
-	msg     *stream.Msg[event.Step]
+	step    event.Step
+	settle  func(error) // of its message
+	ticket  *ticket
 	verdict verdict
 	channel event.Channel
 	account uuid.UUID
 	attempt int32
+	now     time.Time // the ledger's, when it was judged
 }
 
 // Handle claims a batch of due steps in one transaction and sends them; it
@@ -66,21 +69,29 @@ type work struct {
 // Each message is settled when its outcome is stored. A batch larger than the
 // slots that are free goes in parts.
 func (d *Dispatcher) Handle(ctx context.Context, batch []*stream.Msg[event.Step]) {
-	for len(batch) > 0 {
-		var part []*stream.Msg[event.Step]
-		if part, batch = d.admit(ctx, batch); len(part) > 0 {
+	due := make([]*work, len(batch))
+	for i, m := range batch {
+		due[i] = &work{step: m.Event, settle: m.Settle, channel: m.Event.Channel}
+	}
+	d.handle(ctx, due)
+}
+
+func (d *Dispatcher) handle(ctx context.Context, due []*work) {
+	for len(due) > 0 {
+		var part []*work
+		if part, due = d.admit(ctx, due); len(part) > 0 {
 			d.claim(ctx, part)
 		}
 	}
 }
 
-// claim claims messages that hold a slot each, and sends them.
-func (d *Dispatcher) claim(ctx context.Context, batch []*stream.Msg[event.Step]) {
+// claim claims steps that hold a slot and a ticket each, and sends them.
+func (d *Dispatcher) claim(ctx context.Context, batch []*work) {
 	due := make([]event.Step, len(batch))
 	byStep := make(map[uuid.UUID]*work, len(batch))
-	for i, m := range batch {
-		due[i] = m.Event
-		byStep[m.Event.ID] = &work{msg: m, channel: m.Event.Channel}
+	for i, w := range batch {
+		due[i] = w.step
+		byStep[w.step.ID] = w
 	}
 	// The guard counts from before the claim's transaction: the database's
 	// claimed_at is never earlier than this.
@@ -89,22 +100,24 @@ func (d *Dispatcher) claim(ctx context.Context, batch []*stream.Msg[event.Step])
 	claims, err := d.Ledger.ClaimSteps(ctx, due, func(c *store.Candidate) store.Decision {
 		v := judge(c, d.Timing)
 		byStep[c.ID].verdict, byStep[c.ID].account, judged[c.ID] = v, c.Account, true
+		byStep[c.ID].now = c.Now
 		if v.message != nil {
 			return store.Decision{Claim: true, Content: v.message.content}
 		}
-		return store.Decision{Wait: v.wait}
+		return store.Decision{Wait: v.wait, Reason: v.reason}
 	})
 	if err != nil && len(batch) > 1 && !errors.Is(err, store.ErrUnavailable) {
 		// One poisonous step must not hold its neighbours: each for itself.
-		for _, m := range batch {
-			d.claim(ctx, []*stream.Msg[event.Step]{m})
+		for _, w := range batch {
+			d.claim(ctx, []*work{w})
 		}
 		return
 	}
 	if err != nil {
-		for _, m := range batch {
+		for _, w := range batch {
+			w.ticket.report(untried, 0)
 			d.release()
-			m.Settle(err)
+			w.settle(err)
 		}
 		return
 	}
@@ -126,8 +139,9 @@ func (d *Dispatcher) claim(ctx context.Context, batch []*stream.Msg[event.Step])
 			told = append(told, w)
 		default:
 			// It moved on without us, or went back to sleep.
-			w.msg.Settle(nil)
+			w.settle(nil)
 		}
+		w.ticket.report(untried, 0)
 		d.release()
 	}
 	d.tell(ctx, told)
@@ -136,42 +150,43 @@ func (d *Dispatcher) claim(ctx context.Context, batch []*stream.Msg[event.Step])
 // Wait blocks until every request under way has its outcome stored.
 func (d *Dispatcher) Wait() { d.sending.Wait() }
 
-// admit takes a slot for each message whose account has a token now. A step
-// without one goes back to sleep in the ledger, each until a time of its own:
-// kept here, one clinic's backlog would fill the line for all. It waits for a first slot only: waiting
-// for more while it holds some could wait for itself. The rest of the batch,
-// for which no slot is free, is the caller's to try again.
-func (d *Dispatcher) admit(ctx context.Context, batch []*stream.Msg[event.Step]) (admitted, rest []*stream.Msg[event.Step]) {
-	var early []*stream.Msg[event.Step]
-	var steps []event.Step
-	var untils []time.Time
+// admit takes a slot and a ticket for each message. A step that gets no ticket
+// goes back to sleep in the ledger with the reason, unclaimed, each until a
+// time of its own: kept here, one clinic's backlog would fill the line for
+// all. It waits for a first slot only: waiting for more while it holds some
+// could wait for itself. The rest of the batch, for which no slot is free, is
+// the caller's to try again.
+func (d *Dispatcher) admit(ctx context.Context, batch []*work) (admitted, rest []*work) {
+	var early []*work
+	var sleeps []store.Sleep
 	defer func() {
 		if len(early) == 0 {
 			return
 		}
-		err := d.Ledger.SleepSteps(ctx, steps, untils)
-		for _, m := range early {
-			m.Settle(err)
+		err := d.Ledger.SleepSteps(ctx, sleeps)
+		for _, w := range early {
+			w.settle(err)
 		}
 	}()
 	seen := make(map[uuid.UUID]bool, len(batch))
-	for i, m := range batch {
-		if seen[m.Event.ID] {
+	for i, w := range batch {
+		if seen[w.step.ID] {
 			// Twice in one batch: the other one decides.
-			m.Settle(nil)
+			w.settle(nil)
 			continue
 		}
 		if !d.slot(len(admitted) == 0) {
 			return admitted, batch[i:]
 		}
-		if until := d.Gateways.turn(ctx, m.Event.Tenant, m.Event.Channel); !until.IsZero() {
+		ticket, wait := d.Gateways.enter(ctx, w.step.Tenant, w.step.Channel, cap(d.slots)-len(d.slots))
+		if !wait.until.IsZero() {
 			d.release()
-			early = append(early, m)
-			steps, untils = append(steps, m.Event), append(untils, until)
+			early = append(early, w)
+			sleeps = append(sleeps, store.Sleep{Step: w.step, For: time.Until(wait.until), Reason: wait.reason})
 			continue
 		}
-		seen[m.Event.ID] = true
-		admitted = append(admitted, m)
+		seen[w.step.ID], w.ticket = true, ticket
+		admitted = append(admitted, w)
 	}
 	return admitted, nil
 }
@@ -199,7 +214,7 @@ func (d *Dispatcher) tell(ctx context.Context, told []*work) {
 	}
 	events := make([]event.Event, len(told))
 	for i, w := range told {
-		e := w.msg.Event
+		e := w.step
 		events[i] = &event.Delivery{
 			Tenant: e.Tenant, Step: e.ID, Channel: e.Channel, Attempt: e.Attempt,
 			Status: w.verdict.outcome, Reason: w.verdict.reason, Source: event.Guard, At: time.Now().UTC(),
@@ -207,32 +222,46 @@ func (d *Dispatcher) tell(ctx context.Context, told []*work) {
 	}
 	err := d.Publisher.Publish(ctx, events)
 	for _, w := range told {
-		w.msg.Settle(err)
+		w.settle(err)
 	}
 }
 
 // send makes one request and stores what came of it.
 func (d *Dispatcher) send(ctx context.Context, w *work, begin time.Time) {
-	e := w.msg.Event
+	e := w.step
 	out := &event.Delivery{Tenant: e.Tenant, Step: e.ID, Channel: w.channel, Attempt: w.attempt, Source: event.Answer}
+	h, after := untried, time.Duration(0)
 	gateway, err := d.Gateways.of(ctx, e.Tenant, w.account)
 	if err == nil {
 		m := w.verdict.message.Message
 		m.WriteBy = begin.Add(d.Timing.G)
+		late := !time.Now().Before(m.WriteBy) // our own doing
 		reqCtx, cancel := context.WithTimeout(ctx, d.Timing.R)
 		var receipt providers.Receipt
 		receipt, err = gateway.Send(reqCtx, m)
 		cancel()
 		out.RequestID, out.Seq = receipt.RequestID, receipt.Seq
+		if !late && ctx.Err() == nil {
+			h, after = healthOf(err)
+		}
 	} else {
 		err = &providers.SendError{Kind: providers.NotWritten, Err: err}
 	}
-	out.At = time.Now().UTC()
+	if w.ticket.of(w.account) {
+		w.ticket.report(h, after)
+	} else {
+		w.ticket.report(untried, 0) // the account in use has just changed
+	}
+	// By the ledger's clock, which decides when a retry is due.
+	out.At = w.now.Add(time.Since(begin)).UTC()
 	classify(out, err)
+	if out.Status == event.Released {
+		out.Reason = h.reason()
+	}
 	if err != nil && out.Status != event.Failed {
 		d.Logger.Warn("request not accepted", "tenant", e.Tenant, "step", e.ID, "channel", w.channel, "attempt", w.attempt, "outcome", out.Status, "err", err)
 	}
-	w.msg.Settle(d.publish(ctx, out))
+	w.settle(d.publish(ctx, out))
 }
 
 // publish stores one outcome, trying for as long as another copy would wait

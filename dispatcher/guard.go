@@ -10,7 +10,7 @@ import (
 )
 
 // verdict is what the guards make of a candidate: exactly one of message,
-// outcome and wait is set.
+// outcome and wait is set. What is not sent now has a reason.
 type verdict struct {
 	message *message
 	outcome event.Status
@@ -32,7 +32,7 @@ func judge(c *store.Candidate, t store.Timing) verdict {
 	case c.Paused:
 		// Release leaves a paused queue alone, so that this is its time again
 		// the moment that the pause ends.
-		return verdict{wait: c.Now}
+		return verdict{wait: c.Now, reason: event.Paused}
 	case !c.Now.Before(c.Expires):
 		return end(event.Expired, event.TimePassed)
 	case c.Late == workflow.LateSkip && c.Now.Sub(c.DueAt) > workflow.LateGrace:
@@ -52,7 +52,7 @@ func judge(c *store.Candidate, t store.Timing) verdict {
 		if !until.Before(c.Expires) {
 			return end(event.Expired, event.QuietHoursExpired)
 		}
-		return verdict{wait: until}
+		return verdict{wait: until, reason: event.QuietHours}
 	}
 	switch {
 	case c.To.IsZero():

@@ -63,7 +63,7 @@ var guards = []struct {
 }{
 	{"plan_changed", func(c *store.Candidate) { c.RunEpoch = 2 }, end(event.Cancelled, event.Superseded)},
 	{"run_over", func(c *store.Candidate) { c.RunDone = true }, end(event.Cancelled, event.Superseded)},
-	{"paused", func(c *store.Candidate) { c.Paused = true }, verdict{wait: noon}},
+	{"paused", func(c *store.Candidate) { c.Paused = true }, verdict{wait: noon, reason: event.Paused}},
 	{"expired", func(c *store.Candidate) { c.Expires = noon }, end(event.Expired, event.TimePassed)},
 	{"late_skip", func(c *store.Candidate) { c.Late, c.DueAt = workflow.LateSkip, noon.Add(-15*time.Minute-1) }, end(event.Skipped, event.Late)},
 	{"late_expire", func(c *store.Candidate) { c.Late, c.DueAt = workflow.LateExpire, noon.Add(-15*time.Minute-1) }, end(event.Expired, event.Late)},
@@ -71,7 +71,7 @@ var guards = []struct {
 	{"erased", func(c *store.Candidate) { c.Erased = true }, end(event.Skipped, event.PatientErased)},
 	{"opted_out", func(c *store.Candidate) { c.Suppressed = []string{"*"} }, end(event.Skipped, event.OptedOut)},
 	{"no_consent", func(c *store.Candidate) { textOf(c).Class = workflow.Marketing }, end(event.Skipped, event.NoConsent)},
-	{"quiet_hours", quietUntilOne, verdict{wait: noon.Add(time.Hour)}},
+	{"quiet_hours", quietUntilOne, verdict{wait: noon.Add(time.Hour), reason: event.QuietHours}},
 	{"no_phone", func(c *store.Candidate) { c.To = nowhere }, end(event.Failed, event.NoPhone)},
 	{"node_gone", func(c *store.Candidate) { c.Node = "gone" }, end(event.Failed, event.Unrenderable)},
 	{"no_account", func(c *store.Candidate) { c.Account = uuid.Nil }, end(event.Failed, event.NoAccount)},
@@ -161,11 +161,11 @@ func TestGuardsEndWhereTheyShould(t *testing.T) {
 		{"opted_out_of_another_class", suppressed("marketing", "auth"), send},
 		{"marketing_with_consent", both(class(workflow.Marketing), consent), send},
 		{"auth_in_quiet_hours", both(quietUntilOne, class(workflow.Auth)), send},
-		{"transactional_in_quiet_hours", both(quietUntilOne, class(workflow.Transactional)), verdict{wait: noon.Add(time.Hour)}},
+		{"transactional_in_quiet_hours", both(quietUntilOne, class(workflow.Transactional)), verdict{wait: noon.Add(time.Hour), reason: event.QuietHours}},
 		{"workflow_of_any_hour", both(quietUntilOne, anyHour), send},
-		{"marketing_never_of_any_hour", both(quietUntilOne, anyHour, class(workflow.Marketing), consent), verdict{wait: noon.Add(time.Hour)}},
+		{"marketing_never_of_any_hour", both(quietUntilOne, anyHour, class(workflow.Marketing), consent), verdict{wait: noon.Add(time.Hour), reason: event.QuietHours}},
 		{"expires_with_quiet_hours", both(quietUntilOne, expires(time.Hour)), end(event.Expired, event.QuietHoursExpired)},
-		{"expires_behind_quiet_hours", both(quietUntilOne, expires(time.Hour+1)), verdict{wait: noon.Add(time.Hour)}},
+		{"expires_behind_quiet_hours", both(quietUntilOne, expires(time.Hour+1)), verdict{wait: noon.Add(time.Hour), reason: event.QuietHours}},
 	}
 	for _, tt := range tests {
 		c := candidate()

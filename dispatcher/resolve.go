@@ -2,6 +2,7 @@ package dispatcher
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -123,8 +124,10 @@ func (r *Resolver) resolve(ctx context.Context, u store.Unresolved, behind strea
 	switch {
 	case err != nil && u.State == store.StateSent:
 		return reportTimeout(d, u, r.Timing)
+	case errors.Is(err, errHeld):
+		return nil
 	case err != nil:
-		if u.State == store.StateUnknown && u.Now.After(u.FirstIntent.Add(r.Timing.UnknownDeadline)) {
+		if r.overdue(u) {
 			r.Logger.Error("the outcome of a request cannot be found out", "tenant", u.Tenant, "step", u.Step, "channel", u.Channel, "then", u.OnUnknown, "err", err)
 			return giveUp(d, u)
 		}
@@ -159,9 +162,21 @@ func giveUp(d *event.Delivery, u store.Unresolved) *event.Delivery {
 	return d
 }
 
+// overdue reports whether an outcome has been missing for so long that it is
+// given up unless the gateway answers now.
+func (r *Resolver) overdue(u store.Unresolved) bool {
+	return u.State == store.StateUnknown && u.Now.After(u.FirstIntent.Add(r.Timing.UnknownDeadline))
+}
+
 // ask looks the step's key up at the gateway.
 func (r *Resolver) ask(ctx context.Context, u store.Unresolved) (providers.Result, bool, error) {
-	gateway, err := r.Gateways.of(ctx, u.Tenant, u.Account)
+	reach := r.Gateways.of
+	if r.overdue(u) {
+		// It is given up by this answer: it is worth asking, whatever became
+		// of other questions.
+		reach = r.Gateways.bare
+	}
+	gateway, err := reach(ctx, u.Tenant, u.Account)
 	if err != nil {
 		return providers.Result{}, false, err
 	}

@@ -39,16 +39,19 @@ type book struct {
 	entered  time.Time // of the last claim
 	contents []string
 	slept    []time.Time // until when the early ones sleep
-	restless int         // how often putting them to sleep fails
+	reasons  []event.Reason
+	restless int // how often putting them to sleep fails
 }
 
-func (b *book) SleepSteps(_ context.Context, _ []event.Step, until []time.Time) error {
+func (b *book) SleepSteps(_ context.Context, list []store.Sleep) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.restless--; b.restless >= 0 {
 		return store.ErrUnavailable
 	}
-	b.slept = append(b.slept, until...)
+	for _, s := range list {
+		b.slept, b.reasons = append(b.slept, time.Now().Add(s.For)), append(b.reasons, s.Reason)
+	}
 	return nil
 }
 

@@ -64,6 +64,7 @@ func (c *applyCommand) Run(ctx context.Context, o output) error {
 	base := orElse(c.PublicURL, orElse(where.HTTP, "http://127.0.0.1:8080"))
 	fmt.Fprintf(o.out, "\napplied: %d changes, tenant %s\n", done.Changed(), done.Tenant)
 	printWebhooks(o.out, done, strings.TrimRight(base, "/"))
+	printReports(o.out, done, strings.TrimRight(base, "/"))
 	return nil
 }
 

@@ -53,6 +53,7 @@ type serveFlags struct {
 	TimeScale float64 `help:"Run the send protocol's times this many times as fast, against a simulator that announces the same scale; a real gateway refuses it." default:"1" env:"TIME_SCALE" validate:"min=1,max=1000"`
 
 	reportDelay time.Duration
+	patience    time.Duration // 0, or how long a request is waited for in place of R
 }
 
 // embedded reports whether Postgres is ours.

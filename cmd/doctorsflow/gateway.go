@@ -26,7 +26,7 @@ func openGateway(vendor string, a providers.Account, simulatorURL string, scale 
 		if simulatorURL == "" {
 			return nil, errors.New("the account uses the built-in simulator, and none runs here: start with --simulator, or give the account its vendor")
 		}
-		a.BaseURL, a.AppKey, a.Secret = simulatorURL, orElse(a.AppKey, "simulator-"+string(a.Channel)), orElse(a.Secret, "simulator")
+		a.BaseURL, a.AppKey, a.Secret = simulatorURL, simulatorAppKey(a.AppKey, a.ID), orElse(a.Secret, "simulator")
 	default:
 		return nil, fmt.Errorf("no adapter for vendor %q", vendor)
 	}

@@ -17,14 +17,16 @@ import (
 
 // cli is every command and flag; each flag is also an environment variable.
 type cli struct {
-	Serve    serveCommand    `cmd:"" help:"Run everything, or some roles, until SIGTERM."`
-	Demo     demoCommand     `cmd:"" help:"See it work: a demo clinic, ten patients, real webhooks, a live timeline."`
-	Apply    applyCommand    `cmd:"" help:"Make a clinic be what a file says (templates, workflows, webhooks, patients)."`
-	Why      whyCommand      `cmd:"" help:"Say why a patient did or did not get each message."`
-	Conserve conserveCommand `cmd:"" help:"Check that nothing was lost or doubled; fails if something was."`
-	Tenant   tenantCommand   `cmd:"" help:"List, pause and resume clinics; make API keys."`
-	Migrate  migrateCommand  `cmd:"" help:"Bring the schema of an external Postgres up to date."`
-	Version  versionCommand  `cmd:"" help:"Print the version."`
+	Serve     serveCommand     `cmd:"" help:"Run everything, or some roles, until SIGTERM."`
+	Demo      demoCommand      `cmd:"" help:"See it work: a demo clinic, ten patients, real webhooks, a live timeline."`
+	Apply     applyCommand     `cmd:"" help:"Make a clinic be what a file says (templates, workflows, webhooks, patients)."`
+	Why       whyCommand       `cmd:"" help:"Say why a patient did or did not get each message."`
+	Conserve  conserveCommand  `cmd:"" help:"Check that nothing was lost or doubled; fails if something was."`
+	Tenant    tenantCommand    `cmd:"" help:"List, pause and resume clinics; make API keys."`
+	Bench     benchCommand     `cmd:"" help:"Load the running path over HTTP and measure it, beside the ceilings of this machine."`
+	Simulator simulatorCommand `cmd:"" help:"Run the gateway simulator alone: NHN Alimtalk and SMS, with every trouble on call."`
+	Migrate   migrateCommand   `cmd:"" help:"Bring the schema of an external Postgres up to date."`
+	Version   versionCommand   `cmd:"" help:"Print the version."`
 }
 
 // failed is an error that a command has already explained on its output.

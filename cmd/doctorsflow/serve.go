@@ -41,6 +41,10 @@ func (c *serveCommand) Run(ctx context.Context, o output) error {
 	return serve(ctx, &c.serveFlags, log, func(running) {})
 }
 
+// linger is how long a busy consumer lets a batch fill: about what one
+// transaction takes, so that the next one carries twice as many.
+const linger = 5 * time.Millisecond
+
 // serve is the whole wiring, in the order in which things start; they stop in
 // the opposite one. ready is called once every part answers.
 func serve(ctx context.Context, f *serveFlags, log *slog.Logger, ready func(running)) (err error) {
@@ -80,6 +84,9 @@ func serve(ctx context.Context, f *serveFlags, log *slog.Logger, ready func(runn
 		return err
 	}
 	open := store.Config{Master: master, Timing: store.DefaultTiming.Scaled(f.TimeScale), APIConns: f.DatabaseConns, WorkerConns: f.DatabaseConns}
+	if f.patience > 0 {
+		open.Timing.R = f.patience
+	}
 	if f.runs("ingest", "api") {
 		open.APIURL = where.APIURL
 	}
@@ -108,6 +115,7 @@ func serve(ctx context.Context, f *serveFlags, log *slog.Logger, ready func(runn
 	gateways := dispatcher.NewGateways(db, func(vendor string, a providers.Account) (providers.Gateway, error) {
 		return openGateway(vendor, a, where.Simulator, f.TimeScale, client)
 	})
+	gateways.Timing, gateways.Logger = db.Timing(), log.With("role", "dispatcher")
 
 	// The roles.
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -119,21 +127,23 @@ func serve(ctx context.Context, f *serveFlags, log *slog.Logger, ready func(runn
 		in := ingest.New(ingest.Config{Phone: phones}, db, db, bus, log.With("role", "ingest"), registry)
 		in.Register(mux)
 		group.Go(func() error { return in.Run(work) })
+		ingest.NewReports(db, reportDecoders, log.With("role", "ingest"), registry).Register(mux)
 	}
 	if f.runs("planner") {
 		p := &planner.Planner{Ledger: db, Publisher: bus, Hint: bus.Hint, Phones: phones, Logger: log.With("role", "planner")}
 		group.Go(func() error {
-			return stream.Consume(work, bus, stream.Consumer{Stream: stream.Triggers, Name: stream.PlannerConsumer, Batch: 128, Workers: 2}, p.Handle)
+			return stream.Consume(work, bus, stream.Consumer{Stream: stream.Triggers, Name: stream.PlannerConsumer, Batch: 256, Workers: 2, Linger: linger}, p.Handle)
 		})
 		r := &planner.Release{Clock: db, Broker: bus, Logger: log.With("role", "release")}
 		group.Go(func() error { return r.Run(work) })
 	}
 	if f.runs("dispatcher") {
 		logger := log.With("role", "dispatcher")
-		d := dispatcher.New(dispatcher.Config{Ledger: db, Publisher: bus, Gateways: gateways, Timing: db.Timing(), Slots: f.Slots, Logger: logger})
+		registry.MustRegister(gateways)
+		d := dispatcher.New(dispatcher.Config{Ledger: db, Publisher: bus.Grouped(linger / 2), Gateways: gateways, Timing: db.Timing(), Slots: f.Slots, Logger: logger})
 		for _, lane := range event.Lanes {
 			group.Go(func() error {
-				err := stream.Consume(work, bus, stream.Consumer{Stream: stream.Steps, Name: stream.DispatcherConsumer(lane), Batch: 64, Workers: 2}, d.Handle)
+				err := stream.Consume(work, bus, stream.Consumer{Stream: stream.Steps, Name: stream.DispatcherConsumer(lane), Batch: 256, Workers: 1, Linger: linger}, d.Handle)
 				d.Wait()
 				return err
 			})
@@ -142,11 +152,16 @@ func serve(ctx context.Context, f *serveFlags, log *slog.Logger, ready func(runn
 		group.Go(func() error { return resolver.Run(work) })
 		poller := &dispatcher.Poller{Ledger: db, Backlog: bus, Publisher: bus, Gateways: gateways, Every: f.PollEvery, Logger: logger}
 		group.Go(func() error { return poller.Run(work) })
+		confirmer := &dispatcher.Confirmer{
+			Ledger: db, Publisher: bus, Gateways: gateways, Timing: db.Timing(), Every: min(time.Second, f.PollEvery),
+			Logger: logger, Metrics: dispatcher.NewConfirmMetrics(registry),
+		}
+		group.Go(func() error { return confirmer.Run(work) })
 	}
 	if f.runs("recorder") {
 		r := &recorder.Recorder{Ledger: db, Hint: bus.Hint, Timing: db.Timing()}
 		group.Go(func() error {
-			return stream.Consume(work, bus, stream.Consumer{Stream: stream.Deliveries, Name: stream.RecorderConsumer, Batch: 256, Workers: 2}, r.Handle)
+			return stream.Consume(work, bus, stream.Consumer{Stream: stream.Deliveries, Name: stream.RecorderConsumer, Batch: 512, Workers: 1, Linger: linger}, r.Handle)
 		})
 	}
 	routes := api.Register(mux, api.Config{DB: db, Broker: bus, Registry: registry, Routes: f.runs("api"), Logger: log.With("role", "api")})
@@ -163,6 +178,9 @@ func serve(ctx context.Context, f *serveFlags, log *slog.Logger, ready func(runn
 		return errors.Join(fmt.Errorf("listen on %s: %w; choose another address with --http-addr", f.HTTPAddr, err), group.Wait())
 	}
 	where.HTTP = "http://" + listener.Addr().String()
+	if where.Simulator != "" && f.runs("ingest") {
+		group.Go(func() error { return simulatorReports(work, db, where.Simulator, loopback(listener.Addr()), log) })
+	}
 	go func() {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			broken <- fmt.Errorf("serve http: %w", err)

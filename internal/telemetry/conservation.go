@@ -13,6 +13,7 @@ import (
 type Counts struct {
 	Triggers map[string]int64 // by state
 	Steps    map[string]int64 // by state
+	Waiting  map[string]int64 // due steps that are held, by reason
 	Runs     int64
 	// Diff is how far the conservation law is from holding; 0 means it holds.
 	Diff int64
@@ -100,6 +101,7 @@ func (c *Conservation) Last() (counts Counts, at time.Time, err error) {
 var (
 	triggersDesc = prometheus.NewDesc("doctorsflow_triggers", "Triggers in the ledger by state.", []string{"state"}, nil)
 	stepsDesc    = prometheus.NewDesc("doctorsflow_steps", "Steps in the ledger by state; pending is planned, claimed and unknown.", []string{"state"}, nil)
+	waitingDesc  = prometheus.NewDesc("doctorsflow_steps_waiting", "Due steps that are held, by reason.", []string{"reason"}, nil)
 	runsDesc     = prometheus.NewDesc("doctorsflow_workflow_executions", "Workflow executions in the ledger.", nil, nil)
 	diffDesc     = prometheus.NewDesc("doctorsflow_conservation_diff", "How far the conservation law is from holding; anything but 0 is a fault.", nil, nil)
 	atDesc       = prometheus.NewDesc("doctorsflow_conservation_timestamp_seconds", "When the ledger was counted last.", nil, nil)
@@ -108,7 +110,7 @@ var (
 
 // Describe implements [prometheus.Collector].
 func (c *Conservation) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{triggersDesc, stepsDesc, runsDesc, diffDesc, atDesc, failedDesc} {
+	for _, d := range []*prometheus.Desc{triggersDesc, stepsDesc, waitingDesc, runsDesc, diffDesc, atDesc, failedDesc} {
 		ch <- d
 	}
 }
@@ -132,6 +134,9 @@ func (c *Conservation) Collect(ch chan<- prometheus.Metric) {
 	}
 	for state, n := range counts.Steps {
 		gauge(stepsDesc, float64(n), state)
+	}
+	for reason, n := range counts.Waiting {
+		gauge(waitingDesc, float64(n), reason)
 	}
 	gauge(runsDesc, float64(counts.Runs))
 	gauge(diffDesc, float64(counts.Diff))

@@ -118,7 +118,7 @@ func TestTheLawsNumbersAreExported(t *testing.T) {
 			}
 			return telemetry.Counts{
 				Triggers: map[string]int64{"planned": 3, "ignored": 1, "pending": 2},
-				Steps:    map[string]int64{"delivered": 4, "pending": 5}, Runs: 6, Diff: 7,
+				Steps:    map[string]int64{"delivered": 4, "pending": 5}, Waiting: map[string]int64{"gateway_down": 8}, Runs: 6, Diff: 7,
 			}, nil
 		}, slog.New(slog.NewTextHandler(&log, nil)))
 		r := prometheus.NewPedanticRegistry()
@@ -142,7 +142,7 @@ func TestTheLawsNumbersAreExported(t *testing.T) {
 		for name, want := range map[string]float64{
 			"doctorsflow_triggers,state=planned": 3, "doctorsflow_triggers,state=ignored": 1, "doctorsflow_triggers,state=pending": 2,
 			"doctorsflow_steps,state=delivered": 4, "doctorsflow_steps,state=pending": 5,
-			"doctorsflow_workflow_executions": 6, "doctorsflow_conservation_diff": 7, "doctorsflow_conservation_failures_total": 1,
+			"doctorsflow_steps_waiting,reason=gateway_down": 8, "doctorsflow_workflow_executions": 6, "doctorsflow_conservation_diff": 7, "doctorsflow_conservation_failures_total": 1,
 		} {
 			if v, ok := got[name]; !ok || v != want {
 				t.Errorf("%s = %v, %v; want %v", name, v, ok, want)
