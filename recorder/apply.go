@@ -38,7 +38,7 @@ func Apply(s store.StepNow, e event.Delivery, t store.Timing) store.Transition {
 	case event.Released:
 		return released(s, e)
 	case event.Parked:
-		if s.State == store.StateClaimed || s.State == store.StateUnknown {
+		if s.Attempt == e.Attempt && (s.State == store.StateClaimed || s.State == store.StateUnknown) {
 			return store.Transition{State: store.StateParked, Reason: e.Reason, Finish: true}
 		}
 	case event.Skipped, event.Cancelled, event.Expired:

@@ -8,6 +8,7 @@ import (
 	"errors"
 
 	"github.com/doctorsflow/doctorsflow/internal/event"
+	"github.com/doctorsflow/doctorsflow/internal/failpoint"
 	"github.com/doctorsflow/doctorsflow/internal/store"
 	"github.com/doctorsflow/doctorsflow/internal/stream"
 )
@@ -40,7 +41,9 @@ func (r *Recorder) Handle(ctx context.Context, batch []*stream.Msg[event.Deliver
 		}
 		return
 	}
+	failpoint.Hit(failpoint.RecorderApplied)
 	if fallbacks {
+		failpoint.Hit(failpoint.RecorderFellBack)
 		r.Hint()
 	}
 	for _, m := range batch {
@@ -49,5 +52,6 @@ func (r *Recorder) Handle(ctx context.Context, batch []*stream.Msg[event.Deliver
 }
 
 func (r *Recorder) apply(s store.StepNow, e event.Delivery) store.Transition {
+	failpoint.Hit(failpoint.RecorderApplying)
 	return Apply(s, e, r.Timing)
 }

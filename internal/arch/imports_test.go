@@ -21,7 +21,7 @@ type layer struct {
 var layers = []layer{
 	{"values", true, []string{
 		"internal/tenant", "internal/phone", "internal/template", "internal/seal",
-		"internal/strictjson", "internal/problem", "migrations",
+		"internal/strictjson", "internal/problem", "internal/failpoint", "migrations",
 	}},
 	{"contracts", true, []string{"internal/event", "internal/workflow", "internal/clinic", "docs/examples"}},
 	{"plumbing", false, []string{"internal/local", "internal/telemetry"}},
@@ -30,7 +30,7 @@ var layers = []layer{
 	{"roles", false, []string{"ingest", "planner", "dispatcher", "recorder", "api", "console", "assist"}},
 	{"instruments", false, []string{"internal/bench"}},
 	{"commands", false, []string{"cmd/*"}},
-	{"tests of the repository", false, []string{"internal/arch", "deploy"}},
+	{"tests of the repository", false, []string{"internal/arch", "internal/protocol", "deploy"}},
 }
 
 // only names the sole importers of a package, ours or another's. A name that
