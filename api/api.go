@@ -23,6 +23,7 @@ type Ledger interface {
 	auth.Keys
 	MessageLogs
 	Executions
+	Parked
 	Health
 }
 
@@ -85,6 +86,9 @@ func (a *API) routes(mux *http.ServeMux) {
 	a.huma = huma.NewAPI(document(), inner)
 	register(a, listMessageLogs(a.config.DB))
 	register(a, listExecutions(a.config.DB))
+	register(a, listParked(a.config.DB))
+	register(a, retryParked(a.config.DB))
+	register(a, dropParked(a.config.DB))
 	spec := a.huma.OpenAPI()
 	inner.page("/api/openapi.yaml", "application/yaml; charset=utf-8", specification(spec))
 	inner.page("/api/docs", "text/html; charset=utf-8", reference(spec))

@@ -46,6 +46,7 @@ type (
 	}
 	docsOperation struct {
 		ID, Method, Path, Summary, Description, Example string
+		Body                                            string // the schema's name; "" takes none
 		Roles                                           []string
 		Parameters                                      []docsField
 		Answers                                         []docsAnswer
@@ -90,6 +91,12 @@ func showOperation(op *huma.Operation) docsOperation {
 	out := docsOperation{
 		ID: op.OperationID, Method: op.Method, Path: op.Path, Summary: op.Summary, Description: op.Description,
 		Example: fmt.Sprintf("curl -H 'Authorization: Bearer dfk_…' 'http://127.0.0.1:8080%s'", op.Path),
+	}
+	if op.RequestBody != nil {
+		for _, media := range op.RequestBody.Content {
+			out.Body = refName(media.Schema.Ref)
+		}
+		out.Example = strings.Replace(out.Example, "curl ", "curl --json '{…}' ", 1)
 	}
 	for _, r := range permissions[op.OperationID] {
 		out.Roles = append(out.Roles, string(r))

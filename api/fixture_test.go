@@ -84,7 +84,16 @@ func serve(t testing.TB, db Ledger, broker Broker) *server {
 
 func (s *server) do(method, target, key string) *httptest.ResponseRecorder {
 	s.t.Helper()
-	r := httptest.NewRequest(method, "/", nil)
+	return s.send(method, target, key, "")
+}
+
+// send sends a body as JSON, where there is one.
+func (s *server) send(method, target, key, body string) *httptest.ResponseRecorder {
+	s.t.Helper()
+	r := httptest.NewRequest(method, "/", strings.NewReader(body))
+	if body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
 	path, query, _ := strings.Cut(target, "?")
 	r.URL.Path, r.URL.RawQuery = path, query // as they come, however broken
 	if key != "" {

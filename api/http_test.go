@@ -22,6 +22,7 @@ import (
 // fakeLedger knows one key, and answers as it is told.
 type fakeLedger struct {
 	logs     func(context.Context, store.LogQuery) (store.Page[store.MessageLog], error)
+	retry    func(uuid.UUID, store.Retry) (store.Decided, error)
 	queues   []store.Queue
 	now      time.Time
 	ping     func(context.Context) error
@@ -47,6 +48,21 @@ func (f *fakeLedger) MessageLogs(ctx context.Context, _ tenant.ID, q store.LogQu
 
 func (f *fakeLedger) Executions(context.Context, tenant.ID, store.ExecutionQuery) (store.Page[store.Execution], error) {
 	return store.Page[store.Execution]{}, nil
+}
+
+func (f *fakeLedger) ParkedSteps(context.Context, tenant.ID, store.ParkedQuery) (store.Page[store.ParkedStep], error) {
+	return store.Page[store.ParkedStep]{}, nil
+}
+
+func (f *fakeLedger) RetryParked(_ context.Context, _ tenant.ID, step uuid.UUID, r store.Retry) (store.Decided, error) {
+	if f.retry == nil {
+		return store.Decided{Step: step, State: store.StateUnknown}, nil
+	}
+	return f.retry(step, r)
+}
+
+func (f *fakeLedger) DropParked(_ context.Context, _ tenant.ID, step uuid.UUID, _ store.Hand) (store.Decided, error) {
+	return store.Decided{Step: step, State: store.StateFailed}, nil
 }
 
 func (f *fakeLedger) Ping(ctx context.Context) error {

@@ -30,6 +30,7 @@ func document() huma.Config {
 			Tags: []*huma.Tag{
 				{Name: "Messages", Description: "What was sent, by which channel, and what became of it."},
 				{Name: "Workflows", Description: "Which runs were started, and where their steps are."},
+				{Name: "Parked", Description: "What nobody can say the outcome of, and a human must decide."},
 			},
 			Components: &huma.Components{
 				Schemas: schemas,

@@ -18,7 +18,9 @@ import (
 // a caller who was let in.
 type operation[I, O any] struct {
 	huma.Operation
-	do func(ctx context.Context, by auth.Principal, in *I) (*O, error)
+	// more are the problems that it may answer beside those of every operation.
+	more []problem.Slug
+	do   func(ctx context.Context, by auth.Principal, in *I) (*O, error)
 }
 
 // patience is how long a caller waits for Postgres.
@@ -27,7 +29,7 @@ const patience = 10 * time.Second
 // register adds an operation, with what holds for all of them.
 func register[I, O any](a *API, op operation[I, O]) {
 	op.Security = []map[string][]string{{"api_key": {}}}
-	op.Responses = problems(a.huma.OpenAPI().Components.Schemas)
+	op.Responses = problems(a.huma.OpenAPI().Components.Schemas, op.more)
 	op.Extensions = map[string]any{"x-roles": permissions[op.OperationID]}
 	huma.Register(a.huma, op.Operation, func(ctx context.Context, in *I) (*O, error) {
 		by, ok := auth.From(ctx)
@@ -44,10 +46,11 @@ func register[I, O any](a *API, op operation[I, O]) {
 	})
 }
 
-// problems documents the answers that every operation may give.
-func problems(schemas huma.Registry) map[string]*huma.Response {
+// problems documents the answers that every operation may give, and more.
+func problems(schemas huma.Registry, more []problem.Slug) map[string]*huma.Response {
 	out := map[string]*huma.Response{}
-	for _, slug := range []problem.Slug{problem.InvalidParameter, problem.Unauthorized, problem.Forbidden, problem.Unavailable, problem.Internal} {
+	every := []problem.Slug{problem.InvalidParameter, problem.Unauthorized, problem.Forbidden, problem.Unavailable, problem.Internal}
+	for _, slug := range append(every, more...) {
 		p := problem.New(slug)
 		out[strconv.Itoa(p.Status)] = &huma.Response{
 			Description: p.Title,

@@ -11,6 +11,9 @@ import (
 var permissions = map[string][]auth.Role{
 	"list-message-logs": {auth.Owner, auth.Staff, auth.Viewer},
 	"list-executions":   {auth.Owner, auth.Staff, auth.Viewer, auth.Integration},
+	"list-parked-steps": {auth.Owner, auth.Staff, auth.Viewer},
+	"retry-parked-step": {auth.Owner, auth.Staff},
+	"drop-parked-step":  {auth.Owner, auth.Staff},
 }
 
 func permitted(operation string, role auth.Role) bool {

@@ -64,7 +64,15 @@ const retryAfter = 5 * time.Second
 // fail is the answer to what an operation could not do. Only what nobody
 // foresaw is logged: the rest the caller is told.
 func (a *API) fail(ctx context.Context, operation string, err error) error {
+	var answered *failure
+	var refused *store.RefusedError
 	switch {
+	case errors.As(err, &answered):
+		return answered
+	case errors.As(err, &refused):
+		return newFailure(ctx, refusalOf(refused))
+	case errors.Is(err, store.ErrNote):
+		return newFailure(ctx, problem.New(problem.InvalidPayload).WithErrors(problem.Field{Pointer: "/reason", Code: "not-a-note"}))
 	case errors.Is(err, store.ErrCursor):
 		return newFailure(ctx, problem.New(problem.InvalidParameter).WithErrors(problem.Field{Pointer: "/query/cursor", Code: "not-a-cursor"}))
 	case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrErased):

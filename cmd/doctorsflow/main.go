@@ -23,6 +23,7 @@ type cli struct {
 	Why       whyCommand       `cmd:"" help:"Say why a patient did or did not get each message."`
 	Conserve  conserveCommand  `cmd:"" help:"Check that nothing was lost or doubled; fails if something was."`
 	Tenant    tenantCommand    `cmd:"" help:"List, pause and resume clinics; make API keys."`
+	Parked    parkedCommand    `cmd:"" help:"List, retry and drop the messages that wait for a human."`
 	Bench     benchCommand     `cmd:"" help:"Load the running path over HTTP and measure it, beside the ceilings of this machine."`
 	Simulator simulatorCommand `cmd:"" help:"Run the gateway simulator alone: NHN Alimtalk and SMS, with every trouble on call."`
 	Migrate   migrateCommand   `cmd:"" help:"Bring the schema of an external Postgres up to date."`

@@ -18,6 +18,7 @@ import (
 	"github.com/doctorsflow/doctorsflow/dispatcher"
 	"github.com/doctorsflow/doctorsflow/ingest"
 	"github.com/doctorsflow/doctorsflow/internal/event"
+	"github.com/doctorsflow/doctorsflow/internal/failpoint"
 	"github.com/doctorsflow/doctorsflow/internal/local"
 	"github.com/doctorsflow/doctorsflow/internal/phone"
 	"github.com/doctorsflow/doctorsflow/internal/store"
@@ -34,7 +35,7 @@ type serveCommand struct{ serveFlags }
 
 // Run serves until ctx ends.
 func (c *serveCommand) Run(ctx context.Context, o output) error {
-	if err := c.check(); err != nil {
+	if err := errors.Join(c.check(), failpoint.Arm()); err != nil {
 		return err
 	}
 	log := telemetry.NewLogger(o.err, c.LogFormat, c.LogLevel)
@@ -44,6 +45,10 @@ func (c *serveCommand) Run(ctx context.Context, o output) error {
 // linger is how long a busy consumer lets a batch fill: about what one
 // transaction takes, so that the next one carries twice as many.
 const linger = 5 * time.Millisecond
+
+// plannerPatience is how long a batch of triggers gives way to a flood of
+// calls: even then each worker plans a batch every second.
+const plannerPatience = time.Second
 
 // serve is the whole wiring, in the order in which things start; they stop in
 // the opposite one. ready is called once every part answers.
@@ -123,14 +128,16 @@ func serve(ctx context.Context, f *serveFlags, log *slog.Logger, ready func(runn
 	group, work := errgroup.WithContext(work)
 	phones := phone.Options{AllowTestBands: where.Simulator != ""}
 	mux := http.NewServeMux()
+	yield := func(context.Context) {}
 	if f.runs("ingest") {
 		in := ingest.New(ingest.Config{Phone: phones}, db, db, bus, log.With("role", "ingest"), registry)
 		in.Register(mux)
+		yield = func(ctx context.Context) { in.Yield(ctx, plannerPatience) }
 		group.Go(func() error { return in.Run(work) })
 		ingest.NewReports(db, reportDecoders, log.With("role", "ingest"), registry).Register(mux)
 	}
 	if f.runs("planner") {
-		p := &planner.Planner{Ledger: db, Publisher: bus, Hint: bus.Hint, Phones: phones, Logger: log.With("role", "planner")}
+		p := &planner.Planner{Ledger: db, Publisher: bus, Hint: bus.Hint, Yield: yield, Phones: phones, Logger: log.With("role", "planner")}
 		group.Go(func() error {
 			return stream.Consume(work, bus, stream.Consumer{Stream: stream.Triggers, Name: stream.PlannerConsumer, Batch: 256, Workers: 2, Linger: linger}, p.Handle)
 		})
@@ -163,6 +170,8 @@ func serve(ctx context.Context, f *serveFlags, log *slog.Logger, ready func(runn
 		group.Go(func() error {
 			return stream.Consume(work, bus, stream.Consumer{Stream: stream.Deliveries, Name: stream.RecorderConsumer, Batch: 512, Workers: 1, Linger: linger}, r.Handle)
 		})
+		parked := &recorder.ParkWatch{Ledger: db, Every: 5 * time.Second, Logger: log.With("role", "recorder"), Metrics: recorder.NewParkMetrics(registry)}
+		group.Go(func() error { return parked.Run(work) })
 	}
 	routes := api.Register(mux, api.Config{DB: db, Broker: bus, Registry: registry, Routes: f.runs("api"), Logger: log.With("role", "api")})
 	group.Go(func() error { return routes.Run(work) })

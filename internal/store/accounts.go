@@ -173,8 +173,10 @@ type Unresolved struct {
 	FirstIntent time.Time
 	ClaimedAt   time.Time
 	SentAt      time.Time
-	Expires     time.Time
-	Now         time.Time
+	// Asked is when a human had it asked for again; zero: nobody did.
+	Asked   time.Time
+	Expires time.Time
+	Now     time.Time
 	// Account is the one that the last request was made with: only it can
 	// say what became of it.
 	Account uuid.UUID
@@ -199,7 +201,7 @@ RETURNING s.tenant_id, s.id, s.root_id, s.channel, s.state, s.attempt, coalesce(
           coalesce((SELECT a.account_id FROM attempts a WHERE a.tenant_id = s.tenant_id AND a.step_id = s.id AND a.attempt = s.attempt),
                    '00000000-0000-0000-0000-000000000000'),
           (SELECT count(*) FROM attempts a WHERE a.tenant_id = s.tenant_id AND a.step_id = s.id
-           AND (a.outcome = 'unknown' OR a.outcome = 'released' AND a.source = 'query'))`
+           AND (a.outcome = 'unknown' OR a.outcome = 'released' AND a.source = 'query')), s.asked_at`
 
 // LeaseUnresolved returns steps of these tenants whose outcome is to be looked
 // for now, and puts off the next look by at least retry, the longer the older
@@ -211,8 +213,13 @@ func (db *DB) LeaseUnresolved(ctx context.Context, tenants []tenant.ID, retry ti
 			return err
 		}
 		list, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (u Unresolved, err error) {
-			return u, row.Scan(&u.Tenant, &u.Step, &u.Root, &u.Channel, &u.State, &u.Attempt, &u.FirstIntent, &u.ClaimedAt, &u.SentAt, &u.Expires, &u.Now,
-				&u.OnUnknown, &u.Account, &u.Lost)
+			var asked *time.Time
+			err = row.Scan(&u.Tenant, &u.Step, &u.Root, &u.Channel, &u.State, &u.Attempt, &u.FirstIntent, &u.ClaimedAt, &u.SentAt, &u.Expires, &u.Now,
+				&u.OnUnknown, &u.Account, &u.Lost, &asked)
+			if asked != nil {
+				u.Asked = *asked
+			}
+			return u, err
 		})
 		return err
 	})

@@ -139,7 +139,7 @@ WHERE  s.tenant_id = n.tenant_id AND s.id = n.id AND s.state = 'planned'`
 // decide must be pure.
 func (db *DB) ClaimSteps(ctx context.Context, due []event.Step, decide func(*Candidate) Decision) (claims []Claim, err error) {
 	db.handled.Add(int64(len(due)))
-	err = db.asWorker(ctx, func(tx pgx.Tx) error {
+	err = db.asPipeline(ctx, func(tx *pipeline) error {
 		claims = nil
 		candidates, err := db.candidates(ctx, tx, due)
 		if err != nil {
@@ -168,7 +168,7 @@ func (db *DB) ClaimSteps(ctx context.Context, due []event.Step, decide func(*Can
 				return err
 			})
 		}
-		return tx.SendBatch(ctx, &batch).Close()
+		return tx.finish(ctx, &batch)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("store: claim steps: %w", err)
@@ -176,7 +176,7 @@ func (db *DB) ClaimSteps(ctx context.Context, due []event.Step, decide func(*Can
 	return claims, nil
 }
 
-func (db *DB) candidates(ctx context.Context, tx pgx.Tx, due []event.Step) (out []*Candidate, err error) {
+func (db *DB) candidates(ctx context.Context, tx querier, due []event.Step) (out []*Candidate, err error) {
 	tenants, ids := make([]tenant.ID, len(due)), make([]uuid.UUID, len(due))
 	attempts, epochs := make([]int32, len(due)), make([]int32, len(due))
 	for i, s := range due {
@@ -267,7 +267,7 @@ func (db *DB) openPatient(c *Candidate, tenantKey, patientKey, name, number []by
 
 // openPayload returns nil where the payload can no longer be opened: its
 // variables are then missing, and the step fails for that.
-func openPayload(ctx context.Context, tx pgx.Tx, c *Candidate, trigger uuid.UUID) ([]byte, error) {
+func openPayload(ctx context.Context, tx querier, c *Candidate, trigger uuid.UUID) ([]byte, error) {
 	var sealed, wrapped []byte
 	if err := tx.QueryRow(ctx, selectPayload, c.Tenant, trigger).Scan(&sealed, &wrapped); err != nil {
 		return nil, err

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/doctorsflow/doctorsflow/internal/tenant"
@@ -31,7 +30,7 @@ const maxDefinitions = 10_000
 
 const selectDefinition = `SELECT definition FROM workflow_versions WHERE tenant_id = $1 AND workflow_id = $2 AND version = $3`
 
-func (db *DB) definition(ctx context.Context, tx pgx.Tx, id tenant.ID, wf uuid.UUID, version int32) (*workflow.Definition, error) {
+func (db *DB) definition(ctx context.Context, tx querier, id tenant.ID, wf uuid.UUID, version int32) (*workflow.Definition, error) {
 	c, k := &db.definitions, definitionKey{id, wf, version}
 	c.mu.RLock()
 	d := c.m[k]

@@ -103,6 +103,10 @@ SELECT $1, n.id, n.webhook_id, n.trigger_id, n.event_id, n.status, n.response_st
 FROM   unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::int[], $8::text[], $9::bytea[], $10::bytea[], $11::int[])
        AS n (id, webhook_id, trigger_id, event_id, status, response_status, response, payload, payload_key, ms)`
 
+// The rows of calls whose trigger was stored by the statement before.
+const insertAcceptedExecutions = insertWebhookExecutions + `
+WHERE  EXISTS (SELECT FROM triggers t WHERE t.tenant_id = $1 AND t.id = n.trigger_id)`
+
 // accepting is one tenant's share of a group of calls.
 type accepting struct {
 	tenant tenant.ID
@@ -129,11 +133,8 @@ func (db *DB) AcceptTriggers(ctx context.Context, calls []Accept) ([]AcceptResul
 			// The ids that bodies stand in for are this try's own.
 			calls := slices.Clone(calls)
 			for _, a := range byTenant(calls) {
-				if _, err := tx.Exec(ctx, enterTenant, a.tenant.String()); err != nil {
-					return err
-				}
 				var err error
-				if a.key, err = db.tenantKey(ctx, tx, a.tenant); err != nil {
+				if a.key, err = db.enter(ctx, tx, a.tenant); err != nil {
 					return err
 				}
 				if err := db.acceptOf(ctx, tx, a, calls, out); err != nil {
@@ -195,9 +196,20 @@ func (db *DB) acceptOf(ctx context.Context, tx pgx.Tx, a *accepting, calls []Acc
 	for _, i := range a.fresh {
 		rows.add(a, &calls[i], out[i].TriggerID, hashes[i])
 	}
-	stored, err := collectIDs(tx.Query(ctx, insertTriggers, append([]any{a.tenant, firstLook}, rows.args()...)...))
-	if err != nil {
+	var stored map[uuid.UUID]bool
+	var batch pgx.Batch
+	batch.Queue(insertTriggers, append([]any{a.tenant, firstLook}, rows.args()...)...).Query(func(rows pgx.Rows) (err error) {
+		stored, err = collectIDs(rows, nil)
 		return err
+	})
+	if log := logRows(a.fresh, calls, out); len(log.ids) > 0 {
+		batch.Queue(insertAcceptedExecutions, log.args(a.tenant)...)
+	}
+	if err := tx.SendBatch(ctx, &batch).Close(); err != nil {
+		return err
+	}
+	if len(stored) == len(a.calls) {
+		return nil
 	}
 	if len(stored) < len(a.fresh) {
 		if err := known(ctx, tx, a, calls, hashes, stored, out); err != nil {
@@ -214,7 +226,9 @@ func (db *DB) acceptOf(ctx context.Context, tx pgx.Tx, a *accepting, calls []Acc
 			out[i].Status = Conflict
 		}
 	}
-	return logCalls(ctx, tx, a, calls, out)
+	rest := slices.DeleteFunc(slices.Clone(a.calls), func(i int) bool { return stored[out[i].TriggerID] && out[i].Status == Accepted })
+	log := logRows(rest, calls, out)
+	return log.insert(ctx, tx, a.tenant)
 }
 
 // firstLook is when release looks at a trigger that ingest publishes at once.
@@ -302,9 +316,9 @@ func (r *triggerRows) args() []any {
 	return []any{r.ids, r.kinds, r.sources, r.events, r.types, r.hashes, nullIDs(r.webhooks), r.payloads, r.wrapped}
 }
 
-func logCalls(ctx context.Context, tx pgx.Tx, a *accepting, calls []Accept, out []AcceptResult) error {
-	var l callRows
-	for _, i := range a.calls {
+// logRows are the rows of these calls in their webhook's history.
+func logRows(which []int, calls []Accept, out []AcceptResult) (l callRows) {
+	for _, i := range which {
 		c := &calls[i]
 		if c.Kind != event.Webhook {
 			continue
@@ -320,7 +334,7 @@ func logCalls(ctx context.Context, tx pgx.Tx, a *accepting, calls []Accept, out 
 		}
 		l.add(c.WebhookID, out[i].TriggerID, c.EventID, string(out[i].Status), status, response, nil, nil, c.Received)
 	}
-	return l.insert(ctx, tx, a.tenant)
+	return l
 }
 
 // RecordRefused keeps refused calls as webhook_executions rows; a body is
@@ -378,7 +392,10 @@ func (l *callRows) insert(ctx context.Context, tx pgx.Tx, id tenant.ID) error {
 	if len(l.ids) == 0 {
 		return nil
 	}
-	_, err := tx.Exec(ctx, insertWebhookExecutions, id, l.ids, l.webhooks, nullIDs(l.triggers), l.events, l.statuses,
-		l.codes, l.responses, l.payloads, l.wrapped, l.ms)
+	_, err := tx.Exec(ctx, insertWebhookExecutions, l.args(id)...)
 	return err
+}
+
+func (l *callRows) args(id tenant.ID) []any {
+	return []any{id, l.ids, l.webhooks, nullIDs(l.triggers), l.events, l.statuses, l.codes, l.responses, l.payloads, l.wrapped, l.ms}
 }

@@ -34,6 +34,18 @@ func (db *DB) tenantKey(ctx context.Context, tx pgx.Tx, id tenant.ID) (*seal.Ten
 	return db.unwrap(id, wrapped)
 }
 
+// enter lets tx see one tenant's rows and returns the tenant's key, in one trip.
+func (db *DB) enter(ctx context.Context, tx pgx.Tx, id tenant.ID) (*seal.TenantKeys, error) {
+	var wrapped []byte
+	var batch pgx.Batch
+	batch.Queue(enterTenant, id.String())
+	batch.Queue(selectTenantKey, id).QueryRow(func(row pgx.Row) error { return notFound(row.Scan(&wrapped)) })
+	if err := tx.SendBatch(ctx, &batch).Close(); err != nil {
+		return nil, err
+	}
+	return db.unwrap(id, wrapped)
+}
+
 // patientKeyAAD binds a patient's wrapped key to the patient's row.
 func patientKeyAAD(id tenant.ID, patient uuid.UUID) []byte {
 	return column(id, "patients", "data_key", patient).Bytes()

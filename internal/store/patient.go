@@ -47,7 +47,7 @@ RETURNING id`
 
 // resolvePatients finds the patient of each trigger, or creates it where that
 // is allowed, or says why not in the reading.
-func (db *DB) resolvePatients(ctx context.Context, tx pgx.Tx, triggers []*planned) error {
+func (db *DB) resolvePatients(ctx context.Context, tx querier, triggers []*planned) error {
 	if err := lockNewPhones(ctx, tx, triggers); err != nil {
 		return err
 	}
@@ -63,7 +63,7 @@ func (db *DB) resolvePatients(ctx context.Context, tx pgx.Tx, triggers []*planne
 	return fmt.Errorf("%w: a patient appeared and vanished again", ErrUnavailable)
 }
 
-func lockNewPhones(ctx context.Context, tx pgx.Tx, triggers []*planned) error {
+func lockNewPhones(ctx context.Context, tx querier, triggers []*planned) error {
 	var tenants []tenant.ID
 	var indexes [][]byte
 	for _, t := range triggers {
@@ -79,7 +79,7 @@ func lockNewPhones(ctx context.Context, tx pgx.Tx, triggers []*planned) error {
 	return err
 }
 
-func (db *DB) resolveOnce(ctx context.Context, tx pgx.Tx, triggers []*planned) (again []*planned, err error) {
+func (db *DB) resolveOnce(ctx context.Context, tx querier, triggers []*planned) (again []*planned, err error) {
 	candidates, err := findPatients(ctx, tx, triggers)
 	if err != nil {
 		return nil, err
@@ -134,7 +134,7 @@ type patientCandidate struct {
 	key, name []byte
 }
 
-func findPatients(ctx context.Context, tx pgx.Tx, triggers []*planned) ([][]patientCandidate, error) {
+func findPatients(ctx context.Context, tx querier, triggers []*planned) ([][]patientCandidate, error) {
 	found := make([][]patientCandidate, len(triggers))
 	var batch pgx.Batch
 	for i, t := range triggers {

@@ -123,7 +123,7 @@ type planned struct {
 // the steps that are due already, leased to the caller to be published.
 func (db *DB) PlanTriggers(ctx context.Context, ids []event.Trigger, p Planning) (due []event.Step, err error) {
 	db.handled.Add(int64(len(ids)))
-	err = db.asWorker(ctx, func(tx pgx.Tx) error {
+	err = db.asPipeline(ctx, func(tx *pipeline) error {
 		due = nil
 		triggers, now, err := db.pendingTriggers(ctx, tx, ids)
 		if err != nil || len(triggers) == 0 {
@@ -148,22 +148,20 @@ func (db *DB) PlanTriggers(ctx context.Context, ids []event.Trigger, p Planning)
 	return due, nil
 }
 
-func (db *DB) pendingTriggers(ctx context.Context, tx pgx.Tx, ids []event.Trigger) ([]*planned, time.Time, error) {
+func (db *DB) pendingTriggers(ctx context.Context, tx querier, ids []event.Trigger) ([]*planned, time.Time, error) {
 	tenants, wanted := make([]tenant.ID, len(ids)), make([]uuid.UUID, len(ids))
 	for i, id := range ids {
 		tenants[i], wanted[i] = id.Tenant, id.ID
 	}
 	var now time.Time
-	rows, err := tx.Query(ctx, selectPendingTriggers, tenants, wanted)
-	if err != nil {
-		return nil, now, err
-	}
-	triggers, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (*planned, error) {
+	var triggers []*planned
+	scan := func(row pgx.CollectableRow) (*planned, error) {
 		t := new(planned)
 		var payload, wrapped, tenantWrapped, routes []byte
 		var workflowID *uuid.UUID
 		var zone string
 		var sendAt pgtype.Time
+		var err error
 		if err := row.Scan(&t.Tenant, &t.ID, &t.Kind, &t.EventType, &t.ReceivedAt, &payload, &wrapped, &workflowID,
 			&t.PatientPointer, &t.CreatePatients, &routes, &zone, &sendAt, &tenantWrapped, &now); err != nil {
 			return nil, err
@@ -188,8 +186,13 @@ func (db *DB) pendingTriggers(ctx context.Context, tx pgx.Tx, ids []event.Trigge
 		}
 		t.Payload, err = t.payloadKey.Open(payload, column(t.Tenant, "triggers", "payload", t.ID))
 		return t, err
+	}
+	var batch pgx.Batch
+	batch.Queue(selectPendingTriggers, tenants, wanted).Query(func(rows pgx.Rows) (err error) {
+		triggers, err = pgx.CollectRows(rows, scan)
+		return err
 	})
-	return triggers, now, err
+	return triggers, now, tx.SendBatch(ctx, &batch).Close()
 }
 
 type workflowKey struct {
@@ -202,7 +205,7 @@ type publishedWorkflow struct {
 	version int32
 }
 
-func workflowsOf(ctx context.Context, tx pgx.Tx, triggers []*planned) (map[workflowKey]publishedWorkflow, error) {
+func workflowsOf(ctx context.Context, tx querier, triggers []*planned) (map[workflowKey]publishedWorkflow, error) {
 	found := map[workflowKey]publishedWorkflow{}
 	var tenants []tenant.ID
 	var ids []uuid.UUID
@@ -228,7 +231,7 @@ func workflowsOf(ctx context.Context, tx pgx.Tx, triggers []*planned) (map[workf
 	return found, err
 }
 
-func (db *DB) writePlans(ctx context.Context, tx pgx.Tx, triggers []*planned, expand func(PendingTrigger, *workflow.Definition) []StepPlan, now time.Time) ([]event.Step, error) {
+func (db *DB) writePlans(ctx context.Context, tx *pipeline, triggers []*planned, expand func(PendingTrigger, *workflow.Definition) []StepPlan, now time.Time) ([]event.Step, error) {
 	workflows, err := workflowsOf(ctx, tx, triggers)
 	if err != nil {
 		return nil, err
@@ -277,7 +280,7 @@ func (db *DB) writePlans(ctx context.Context, tx pgx.Tx, triggers []*planned, ex
 		batch.Queue(insertSteps, steps.args()...)
 	}
 	batch.Queue(settleTriggers, settled.args()...)
-	return steps.due, tx.SendBatch(ctx, &batch).Close()
+	return steps.due, tx.finish(ctx, &batch)
 }
 
 type runRows struct {

@@ -106,9 +106,9 @@ func (db *DB) LeaseSteps(ctx context.Context, leases []Lease) (steps []Leased, e
 	for i, l := range leases {
 		tenants[i], names[i], room[i] = l.Tenant, l.Name, int32(l.Room)
 	}
-	err = db.asWorker(ctx, func(tx pgx.Tx) error {
+	err = db.again(func() error {
 		steps = steps[:0]
-		rows, err := tx.Query(ctx, leaseSteps, tenants, names, room, db.timing.Lease, db.timing.StaleClaim(), db.timing.W)
+		rows, err := db.worker.Query(ctx, leaseSteps, tenants, names, room, db.timing.Lease, db.timing.StaleClaim(), db.timing.W)
 		if err != nil {
 			return err
 		}
@@ -125,7 +125,7 @@ func (db *DB) LeaseSteps(ctx context.Context, leases []Lease) (steps []Leased, e
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("store: lease steps: %w", err)
+		return nil, fmt.Errorf("store: lease steps: %w", unavailable(err))
 	}
 	return steps, nil
 }

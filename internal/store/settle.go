@@ -167,7 +167,7 @@ type settling struct {
 // whether a fallback waits to be released. apply must be pure.
 func (db *DB) SettleDeliveries(ctx context.Context, events []event.Delivery, apply func(StepNow, event.Delivery) Transition) (fallbacks bool, err error) {
 	db.handled.Add(int64(len(events)))
-	err = db.asWorker(ctx, func(tx pgx.Tx) error {
+	err = db.asPipeline(ctx, func(tx *pipeline) error {
 		steps, err := lockSteps(ctx, tx, events)
 		if err != nil {
 			return err
@@ -188,7 +188,7 @@ func (db *DB) SettleDeliveries(ctx context.Context, events []event.Delivery, app
 }
 
 // lockSteps takes the runs first where one may end or get a fallback.
-func lockSteps(ctx context.Context, tx pgx.Tx, events []event.Delivery) (map[uuid.UUID]*settling, error) {
+func lockSteps(ctx context.Context, tx querier, events []event.Delivery) (map[uuid.UUID]*settling, error) {
 	var all, ending runSet
 	for _, e := range events {
 		all.add(e.Tenant, e.Step)
@@ -315,7 +315,7 @@ func (r *fallbackRows) add(s *settling) {
 	r.expires, r.epochs = append(r.expires, s.Expires), append(r.epochs, s.PlanEpoch)
 }
 
-func (w *settleRows) write(ctx context.Context, tx pgx.Tx, steps map[uuid.UUID]*settling) error {
+func (w *settleRows) write(ctx context.Context, tx *pipeline, steps map[uuid.UUID]*settling) error {
 	var batch pgx.Batch
 	ended := queueMoves(&batch, steps)
 	var reopened runSet
@@ -341,7 +341,7 @@ func (w *settleRows) write(ctx context.Context, tx pgx.Tx, steps map[uuid.UUID]*
 	if len(ended.ids) > 0 {
 		batch.Queue(settleRuns, ended.tenants, ended.ids)
 	}
-	return tx.SendBatch(ctx, &batch).Close()
+	return tx.finish(ctx, &batch)
 }
 
 // queueMoves queues the steps' updates and returns the runs in

@@ -36,12 +36,12 @@ func (db *DB) SleepSteps(ctx context.Context, list []Sleep) error {
 		tenants[i], ids[i], attempts[i] = s.Tenant, s.ID, s.Attempt
 		delays[i], reasons[i] = s.For, nullText(s.Reason)
 	}
-	err := db.asWorker(ctx, func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, sleepUnclaimed, tenants, ids, attempts, delays, reasons)
+	err := db.again(func() error {
+		_, err := db.worker.Exec(ctx, sleepUnclaimed, tenants, ids, attempts, delays, reasons)
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("store: sleep steps: %w", err)
+		return fmt.Errorf("store: sleep steps: %w", unavailable(err))
 	}
 	return nil
 }

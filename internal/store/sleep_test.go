@@ -70,3 +70,35 @@ func TestStepInQuietHoursSaysSo(t *testing.T) {
 		t.Error("the step does not say that it waits for quiet hours to end")
 	}
 }
+
+func TestStepOfAPausedClinicSaysSo(t *testing.T) {
+	t.Parallel()
+	l := newLedger(t)
+	step := l.planned("e1", "010-0000-0001")
+	reason := func() event.Reason {
+		t.Helper()
+		st, err := l.Why(t.Context(), l.tenant, step.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return st.Triggers[0].Steps[0].Reason
+	}
+	if got := reason(); got != "" {
+		t.Errorf("reason %q, want none", got)
+	}
+	if err := l.Pause(t.Context(), l.tenant, true, "holiday"); err != nil {
+		t.Fatal(err)
+	}
+	if got := reason(); got != event.Paused {
+		t.Errorf("while the clinic is paused: reason %q", got)
+	}
+	if err := l.Pause(t.Context(), l.tenant, false, ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.SleepSteps(t.Context(), []store.Sleep{{Step: step, For: time.Minute, Reason: event.GatewayDown}}); err != nil {
+		t.Fatal(err)
+	}
+	if got := reason(); got != event.GatewayDown {
+		t.Errorf("while its gateway is down: reason %q", got)
+	}
+}
