@@ -100,8 +100,16 @@ func plain(s string) bool {
 	return len(s) <= 64
 }
 
+// writable reports whether RFC 3339 has a form for t: a gateway's time may be
+// one that it has none for, and must not fail the events that share a message.
+func writable(t time.Time) bool {
+	const day = 24 * 60 * 60
+	_, offset := t.Zone()
+	return t.Year() >= 0 && t.Year() <= 9999 && offset > -day && offset < day
+}
+
 // Validate reports a missing id, an unknown status, source, channel or
-// reason, and ids or codes that are not plain words of at most 64 characters.
+// reason, times that cannot be written, and ids or codes that are not plain words of at most 64 characters.
 func (e *Delivery) Validate() error {
 	switch {
 	case e.Tenant.IsZero() || e.Step == uuid.Nil:
@@ -112,6 +120,8 @@ func (e *Delivery) Validate() error {
 		return fmt.Errorf("%w: negative number", ErrInvalid)
 	case e.At.IsZero():
 		return fmt.Errorf("%w: delivery without a time", ErrInvalid)
+	case !writable(e.At) || !writable(e.RetryAt):
+		return fmt.Errorf("%w: a time outside of RFC 3339", ErrInvalid)
 	case !plain(e.RequestID) || !plain(e.Code):
 		return fmt.Errorf("%w: request id or code is not a plain word", ErrInvalid)
 	case e.Reason != "" && !e.Reason.Valid():

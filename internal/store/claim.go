@@ -138,7 +138,7 @@ WHERE  s.tenant_id = n.tenant_id AND s.id = n.id AND s.state = 'planned'`
 // the text, before any byte goes out. Steps that moved on meanwhile are not candidates.
 // decide must be pure.
 func (db *DB) ClaimSteps(ctx context.Context, due []event.Step, decide func(*Candidate) Decision) (claims []Claim, err error) {
-	db.handled.Add(int64(len(due)))
+	db.handle(len(due))
 	err = db.asPipeline(ctx, func(tx *pipeline) error {
 		claims = nil
 		candidates, err := db.candidates(ctx, tx, due)

@@ -76,8 +76,9 @@ CROSS  JOIN LATERAL (
   WHERE  x.tenant_id = t.id AND x.state IN ('sent', 'delivered')
   AND    NOT EXISTS (SELECT FROM attempts a WHERE a.tenant_id = x.tenant_id AND a.step_id = x.id)) l
 CROSS  JOIN LATERAL (
-  SELECT (SELECT count(*) FROM attempts a WHERE a.tenant_id = t.id
-          AND NOT EXISTS (SELECT FROM steps x WHERE x.tenant_id = a.tenant_id AND x.id = a.step_id))
+  SELECT (SELECT count(*) FROM attempts a WHERE a.tenant_id = t.id AND NOT (
+              EXISTS (SELECT FROM steps x WHERE x.tenant_id = a.tenant_id AND x.id = a.step_id)
+          AND (a.account_id IS NULL OR EXISTS (SELECT FROM provider_accounts c WHERE c.tenant_id = a.tenant_id AND c.id = a.account_id))))
        + (SELECT count(*) FROM steps x WHERE x.tenant_id = t.id
           AND NOT EXISTS (SELECT FROM workflow_executions e WHERE e.tenant_id = x.tenant_id AND e.id = x.execution_id))
        + (SELECT count(*) FROM workflow_executions e WHERE e.tenant_id = t.id AND NOT (

@@ -122,7 +122,7 @@ type planned struct {
 // whoever holds one: patient, runs and steps in one transaction. It returns
 // the steps that are due already, leased to the caller to be published.
 func (db *DB) PlanTriggers(ctx context.Context, ids []event.Trigger, p Planning) (due []event.Step, err error) {
-	db.handled.Add(int64(len(ids)))
+	db.handle(len(ids))
 	err = db.asPipeline(ctx, func(tx *pipeline) error {
 		due = nil
 		triggers, now, err := db.pendingTriggers(ctx, tx, ids)

@@ -166,7 +166,7 @@ type settling struct {
 // and runs follow. Events of steps that do not exist are dropped. It reports
 // whether a fallback waits to be released. apply must be pure.
 func (db *DB) SettleDeliveries(ctx context.Context, events []event.Delivery, apply func(StepNow, event.Delivery) Transition) (fallbacks bool, err error) {
-	db.handled.Add(int64(len(events)))
+	db.handle(len(events))
 	err = db.asPipeline(ctx, func(tx *pipeline) error {
 		steps, err := lockSteps(ctx, tx, events)
 		if err != nil {

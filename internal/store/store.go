@@ -7,7 +7,6 @@ import (
 	"io"
 	"maps"
 	"net"
-	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -55,12 +54,12 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 	db.ring = seal.NewRing(c.Master, 0, 0)
 	var err error
 	if c.APIURL != "" {
-		if db.api, err = openPool(ctx, c.APIURL, roleAPI, c.APIConns, &db.handled); err != nil {
+		if db.api, err = openPool(ctx, c.APIURL, roleAPI, c.APIConns); err != nil {
 			return nil, err
 		}
 	}
 	if c.WorkerURL != "" {
-		if db.worker, err = openPool(ctx, c.WorkerURL, roleWorker, c.WorkerConns, &db.handled); err != nil {
+		if db.worker, err = openPool(ctx, c.WorkerURL, roleWorker, c.WorkerConns); err != nil {
 			db.Close()
 			return nil, err
 		}
@@ -102,6 +101,7 @@ func (db *DB) checkMaster(ctx context.Context) error {
 
 // Close waits for running statements and closes the pools.
 func (db *DB) Close() {
+	db.handled.working.Wait()
 	if db.api != nil {
 		db.api.Close()
 	}
@@ -140,18 +140,23 @@ var asWritten = map[string]string{
 	"random_page_cost":    "0.01",
 }
 
-const freePlans = `
-SELECT set_config(name, CASE name WHEN 'plan_cache_mode' THEN 'force_custom_plan' ELSE boot_val END, true)
-FROM   pg_settings WHERE name = ANY ($1)`
+// freely is what Postgres starts with: the settings of [asWritten] for reading
+// whole tables and for questions with many optional filters.
+const freely = `set_config('plan_cache_mode', 'force_custom_plan', true), set_config('join_collapse_limit', '8', true),
+       set_config('from_collapse_limit', '8', true), set_config('enable_hashjoin', 'on', true), set_config('enable_mergejoin', 'on', true),
+       set_config('enable_seqscan', 'on', true), set_config('enable_bitmapscan', 'on', true), set_config('enable_material', 'on', true),
+       set_config('enable_memoize', 'on', true), set_config('seq_page_cost', '1', true), set_config('random_page_cost', '4', true)`
+
+const freePlans = `SELECT ` + freely
 
 // planFreely takes [asWritten] back for the rest of a transaction that reads
 // whole tables.
 func planFreely(ctx context.Context, tx pgx.Tx) error {
-	_, err := tx.Exec(ctx, freePlans, slices.Collect(maps.Keys(asWritten)))
+	_, err := tx.Exec(ctx, freePlans)
 	return err
 }
 
-func openPool(ctx context.Context, url, role string, conns int, handled *volume) (*pgxpool.Pool, error) {
+func openPool(ctx context.Context, url, role string, conns int) (*pgxpool.Pool, error) {
 	cfg, err := pgxpool.ParseConfig(url)
 	if err != nil {
 		return nil, fmt.Errorf("store: %s url: %w", role, redactURL(err))
@@ -167,10 +172,7 @@ func openPool(ctx context.Context, url, role string, conns int, handled *volume)
 	params["idle_in_transaction_session_timeout"] = "15s"
 	params["statement_timeout"] = "30s"
 	params["lock_timeout"] = "10s"
-	cfg.PrepareConn = handled.replan
-	if role == roleWorker {
-		maps.Copy(params, asWritten)
-	}
+	maps.Copy(params, asWritten)
 	cfg.AfterConnect = func(ctx context.Context, c *pgx.Conn) error {
 		registerIDs(c.TypeMap())
 		return assume(ctx, c, role)
@@ -266,12 +268,14 @@ func (db *DB) any() *pgxpool.Pool {
 
 const enterTenant = `SELECT set_config('app.tenant', $1, true)`
 
+const enterTenantFreely = enterTenant + `, ` + freely
+
 // inTenant runs f in a transaction that sees only tenant id's rows.
 func (db *DB) inTenant(ctx context.Context, id tenant.ID, f func(pgx.Tx) error) error {
 	return unavailable(pgx.BeginFunc(ctx, db.api, func(tx pgx.Tx) error {
 		// set_config(…, true) lasts for this transaction, so it cannot leak
 		// to the connection's next user.
-		if _, err := tx.Exec(ctx, enterTenant, id.String()); err != nil {
+		if _, err := tx.Exec(ctx, enterTenantFreely, id.String()); err != nil {
 			return err
 		}
 		return f(tx)

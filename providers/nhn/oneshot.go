@@ -6,11 +6,14 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptrace"
 	"sync"
 	"time"
+
+	"github.com/doctorsflow/doctorsflow/internal/failpoint"
 )
 
 // oneShot writes each POST once, in one piece, on a connection that no other
@@ -104,9 +107,12 @@ func (o *oneShot) connect(ctx context.Context, req *http.Request, trace *httptra
 		}
 		c.Conn = t
 	}
-	c.r = bufio.NewReaderSize(c.Conn, 2<<10)
+	c.r = bufio.NewReaderSize(c, 2<<10)
 	return c, nil
 }
+
+// maxHead bounds what is read of an answer before its body.
+const maxHead = 64 << 10
 
 // errInformed means that the gateway answers with nothing but announcements.
 var errInformed = errors.New("too many informational responses")
@@ -119,6 +125,7 @@ func (o *oneShot) exchange(c *oneShotConn, req *http.Request, trace *httptrace.C
 	if err == nil {
 		_, err = c.Write(b.Bytes())
 	}
+	failpoint.Hit(failpoint.DispatcherWritten)
 	if trace.WroteRequest != nil {
 		trace.WroteRequest(httptrace.WroteRequestInfo{Err: err})
 	}
@@ -129,9 +136,11 @@ func (o *oneShot) exchange(c *oneShotConn, req *http.Request, trace *httptrace.C
 	if until, ok := req.Context().Deadline(); ok && until.Before(limit) {
 		limit = until
 	}
-	if req.Context().Err() == nil {
-		c.SetReadDeadline(limit)
+	c.SetReadDeadline(limit)
+	if req.Context().Err() != nil {
+		c.SetReadDeadline(time.Unix(1, 0)) // the line above may have undone abort
 	}
+	c.room = maxHead
 	for range 5 {
 		resp, err := http.ReadResponse(c.r, req)
 		if err != nil {
@@ -141,6 +150,7 @@ func (o *oneShot) exchange(c *oneShotConn, req *http.Request, trace *httptrace.C
 			return nil, err
 		}
 		if resp.StatusCode >= 200 {
+			c.room = math.MaxInt // whoever reads the body bounds it
 			return resp, nil
 		}
 	}
@@ -162,10 +172,22 @@ type oneShotConn struct {
 	net.Conn
 	raw   net.Conn // below TLS
 	r     *bufio.Reader
+	room  int // how many bytes may still be read
 	key   string
 	used  bool
 	since time.Time
 	abort func() bool
+}
+
+// Read implements [io.Reader]. It ends a head without an end, for which
+// [http.ReadResponse] has no limit.
+func (c *oneShotConn) Read(p []byte) (int, error) {
+	if c.room <= 0 {
+		return 0, errLongHead
+	}
+	n, err := c.Conn.Read(p[:min(len(p), c.room)])
+	c.room -= n
+	return n, err
 }
 
 // oneShotBody gives the connection back when it was read to its end.

@@ -89,12 +89,13 @@ func isDial(err error) bool {
 // they quote URLs, which hold the app key, and what the gateway sent, which may
 // hold a patient's number.
 var (
-	errGuard   = errors.New("the write guard passed before the first byte")
-	errTimeout = errors.New("timed out")
-	errEnded   = errors.New("the connection ended")
-	errHost    = errors.New("the gateway's host was not found")
-	errTLS     = errors.New("the TLS handshake failed; check the gateway's certificate and the clock")
-	errTooLong = errors.New("the answer is longer than 1 MiB")
+	errGuard    = errors.New("the write guard passed before the first byte")
+	errTimeout  = errors.New("timed out")
+	errEnded    = errors.New("the connection ended")
+	errHost     = errors.New("the gateway's host was not found")
+	errTLS      = errors.New("the TLS handshake failed; check the gateway's certificate and the clock")
+	errTooLong  = errors.New("the answer is longer than 1 MiB")
+	errLongHead = errors.New("the answer's head is longer than 64 KiB")
 )
 
 // cause replaces an error of the transport by one that says as much and quotes
@@ -110,7 +111,7 @@ func cause(err error) error {
 		timeout interface{ Timeout() bool }
 	)
 	switch {
-	case errors.Is(err, errGuard), errors.Is(err, errTooLong):
+	case errors.Is(err, errGuard), errors.Is(err, errTooLong), errors.Is(err, errLongHead):
 		return err
 	case errors.Is(err, context.Canceled):
 		return context.Canceled
