@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/doctorsflow/doctorsflow/internal/event"
+	"github.com/doctorsflow/doctorsflow/internal/failpoint"
 	"github.com/doctorsflow/doctorsflow/internal/store"
 	"github.com/doctorsflow/doctorsflow/internal/tenant"
 )
@@ -142,9 +143,11 @@ func (c *Confirmer) keep(ctx context.Context, done []confirmation) error {
 		}
 	}
 	if len(events) > 0 {
+		failpoint.Hit(failpoint.ConfirmerAsked)
 		if err := c.Publisher.Publish(ctx, events); err != nil {
 			return err
 		}
+		failpoint.Hit(failpoint.ConfirmerPublished)
 	}
 	if err := c.Ledger.SettleReports(ctx, settled); err != nil {
 		return err

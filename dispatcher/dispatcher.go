@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/doctorsflow/doctorsflow/internal/event"
+	"github.com/doctorsflow/doctorsflow/internal/failpoint"
 	"github.com/doctorsflow/doctorsflow/internal/store"
 	"github.com/doctorsflow/doctorsflow/internal/stream"
 	"github.com/doctorsflow/doctorsflow/providers"
@@ -96,8 +97,10 @@ func (d *Dispatcher) claim(ctx context.Context, batch []*work) {
 	// The guard counts from before the claim's transaction: the database's
 	// claimed_at is never earlier than this.
 	begin := time.Now()
+	failpoint.Hit(failpoint.DispatcherAdmitted)
 	judged := map[uuid.UUID]bool{}
 	claims, err := d.Ledger.ClaimSteps(ctx, due, func(c *store.Candidate) store.Decision {
+		failpoint.Hit(failpoint.DispatcherClaiming)
 		v := judge(c, d.Timing)
 		byStep[c.ID].verdict, byStep[c.ID].account, judged[c.ID] = v, c.Account, true
 		byStep[c.ID].now = c.Now
@@ -127,6 +130,7 @@ func (d *Dispatcher) claim(ctx context.Context, batch []*work) {
 		w.attempt, claimed[c.Step] = c.Attempt, true
 		d.sending.Go(func() {
 			defer d.release()
+			failpoint.Hit(failpoint.DispatcherClaimed)
 			d.send(ctx, w, begin)
 		})
 	}
@@ -164,6 +168,7 @@ func (d *Dispatcher) admit(ctx context.Context, batch []*work) (admitted, rest [
 			return
 		}
 		err := d.Ledger.SleepSteps(ctx, sleeps)
+		failpoint.Hit(failpoint.DispatcherSlept)
 		for _, w := range early {
 			w.settle(err)
 		}
@@ -221,6 +226,7 @@ func (d *Dispatcher) tell(ctx context.Context, told []*work) {
 		}
 	}
 	err := d.Publisher.Publish(ctx, events)
+	failpoint.Hit(failpoint.DispatcherTold)
 	for _, w := range told {
 		w.settle(err)
 	}
@@ -240,6 +246,7 @@ func (d *Dispatcher) send(ctx context.Context, w *work, begin time.Time) {
 		var receipt providers.Receipt
 		receipt, err = gateway.Send(reqCtx, m)
 		cancel()
+		failpoint.Hit(failpoint.DispatcherAnswered)
 		out.RequestID, out.Seq = receipt.RequestID, receipt.Seq
 		if !late && ctx.Err() == nil {
 			h, after = healthOf(err)
@@ -261,7 +268,9 @@ func (d *Dispatcher) send(ctx context.Context, w *work, begin time.Time) {
 	if err != nil && out.Status != event.Failed {
 		d.Logger.Warn("request not accepted", "tenant", e.Tenant, "step", e.ID, "channel", w.channel, "attempt", w.attempt, "outcome", out.Status, "err", err)
 	}
-	w.settle(d.publish(ctx, out))
+	err = d.publish(ctx, out)
+	failpoint.Hit(failpoint.DispatcherPublished)
+	w.settle(err)
 }
 
 // publish stores one outcome, trying for as long as another copy would wait

@@ -2,11 +2,11 @@
 // answer was lost. It must not write outcomes: it tells what it saw to the
 // DELIVERIES stream, and the recorder alone makes it so.
 //
-//	STEPS ─▶ Handle: rate token, free slot ─▶ claim: locks, guards, attempt row ─▶ send ─▶ DELIVERIES ─▶ ack
-//	                                             │                                  │
-//	                                             └─ skipped, expired, cancelled ────┤
-//	Resolver: stale claims and unknown outcomes, asked for by grouping key ─────────┤
-//	Poller:   message-results of every account ─────────────────────────────────────┘
+//	STEPS ─▶ Handle: free slot, rate token, breaker ─▶ claim: locks, guards, attempt row ─▶ send ─▶ DELIVERIES ─▶ ack
+//	               │ none: back to sleep,              │                                  │
+//	               ▼ unclaimed, with the reason        └─ skipped, expired, cancelled ────┤
+//	Resolver: stale claims and unknown outcomes, asked for by grouping key ───────────────┤
+//	Poller:   message-results of every account ───────────────────────────────────────────┘
 //
 // Guarantees:
 //
@@ -17,5 +17,7 @@
 //     the gateway says, after the quiet period, that it has none.
 //   - Pause, opt-out, cancel, quiet hours, expiry and plan epoch are checked
 //     under the locks that whoever changes them takes.
+//   - A gateway that is down or throttles is left alone, account by account; its
+//     steps wait unclaimed, say why, and are let go gradually.
 //   - What cannot be found out is parked; it is never guessed.
 package dispatcher

@@ -1,19 +1,26 @@
 package dispatcher
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/doctorsflow/doctorsflow/internal/event"
 	"github.com/doctorsflow/doctorsflow/internal/store"
 	"github.com/doctorsflow/doctorsflow/internal/tenant"
 	"github.com/doctorsflow/doctorsflow/providers"
+	"github.com/doctorsflow/doctorsflow/providers/simulator"
 )
 
 var anAccount = uuid.Must(uuid.NewV7())
@@ -23,16 +30,21 @@ type desk struct {
 	account store.Account
 	err     error
 	asked   int
+	slow    time.Duration // how long a look-up takes
 }
 
-func (d *desk) Account(_ context.Context, id tenant.ID, c event.Channel) (store.Account, error) {
+func (d *desk) Account(ctx context.Context, id tenant.ID, c event.Channel) (store.Account, error) {
 	d.asked++
+	time.Sleep(d.slow)
 	a := d.account
-	a.Tenant, a.Channel, a.ID = id, c, uuid.NewSHA1(uuid.UUID(id), []byte(c))
-	return a, d.err
+	a.Tenant, a.Channel, a.ID = id, c, accountOf(id, c)
+	return a, cmp.Or(d.err, ctx.Err())
 }
 
-func (d *desk) AccountByID(ctx context.Context, id tenant.ID, _ uuid.UUID) (store.Account, error) {
+func (d *desk) AccountByID(ctx context.Context, id tenant.ID, account uuid.UUID) (store.Account, error) {
+	if account == accountOf(id, event.SMS) {
+		return d.Account(ctx, id, event.SMS)
+	}
 	return d.Account(ctx, id, event.Kakao)
 }
 
@@ -174,6 +186,87 @@ func TestABacklogComesBackOneByOne(t *testing.T) {
 		time.Sleep(time.Until(last))
 		if until := turn(t, g, aClinic, event.SMS); !until.IsZero() {
 			t.Errorf("when the line is over, it still waits until %v", until)
+		}
+	})
+}
+
+// Two that need an account at once, by whatever name, must not have a bucket
+// each.
+func TestAccountHasOneBucketHoweverManyOpenIt(t *testing.T) {
+	t.Parallel()
+	inFakeTime(t, func(t *testing.T, d *desk, g *Gateways, opened *[]string) {
+		d.account.RatePerSecond, d.slow = 400, time.Second
+		var all sync.WaitGroup
+		var sent atomic.Int32
+		for range 300 {
+			all.Go(func() {
+				if turn(t, g, aClinic, event.SMS).IsZero() {
+					sent.Add(1)
+				}
+			})
+		}
+		all.Wait()
+		if sent.Load() != 100 || d.asked != 1 || len(*opened) != 1 {
+			t.Errorf("%d tokens of one bucket of 100; looked up %d times, opened %d times", sent.Load(), d.asked, len(*opened))
+		}
+		if _, err := g.of(t.Context(), aClinic, accountOf(aClinic, event.SMS)); err != nil {
+			t.Fatal(err)
+		}
+		if len(*opened) != 1 {
+			t.Error("the same account by its id was opened again")
+		}
+	})
+}
+
+func TestLookUpSurvivesWhoeverAskedFirst(t *testing.T) {
+	t.Parallel()
+	inFakeTime(t, func(t *testing.T, d *desk, g *Gateways, _ *[]string) {
+		d.slow = time.Second
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() { _, _ = g.of(ctx, aClinic, accountOf(aClinic, event.SMS)) }()
+		synctest.Wait()
+		go cancel()
+		if _, err := g.of(t.Context(), aClinic, accountOf(aClinic, event.SMS)); err != nil {
+			t.Errorf("the first one left, and the second got %v", err)
+		}
+	})
+}
+
+func TestBreakersAreExported(t *testing.T) {
+	t.Parallel()
+	onStreet(t, 100, simulator.Rules{}, func(t *testing.T, s *street) {
+		s.outage(simulator.Alimtalk, "http503")
+		s.due(100, aClinic, event.Kakao, time.Hour)
+		s.due(1, aClinic, event.SMS, time.Hour)
+		time.Sleep(3 * time.Second)
+		r := prometheus.NewPedanticRegistry()
+		r.MustRegister(s.Gateways)
+		families, err := r.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := map[string]float64{}
+		for _, f := range families {
+			for _, m := range f.GetMetric() {
+				name := strings.TrimPrefix(f.GetName(), "doctorsflow_gateway_")
+				for _, l := range m.GetLabel() {
+					name += "," + l.GetValue()
+				}
+				if v := m.GetGauge().GetValue() + m.GetCounter().GetValue(); v > 0 {
+					got[name] = v
+				}
+			}
+		}
+		want := map[string]float64{
+			"breaker_state," + accountOf(aClinic, event.Kakao).String() + ",kakao,send": 2,
+			"breaker_opened_total,kakao,gateway_down,send":                              1,
+			"breakers,kakao,send,open":                                                  1,
+			"breakers,kakao,query,closed":                                               1,
+			"breakers,sms,send,closed":                                                  1,
+			"breakers,sms,query,closed":                                                 1,
+		}
+		if diff := gocmp.Diff(want, got); diff != "" {
+			t.Errorf("exported (-want +got):\n%s", diff)
 		}
 	})
 }

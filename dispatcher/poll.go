@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/doctorsflow/doctorsflow/internal/event"
+	"github.com/doctorsflow/doctorsflow/internal/failpoint"
 	"github.com/doctorsflow/doctorsflow/internal/store"
 	"github.com/doctorsflow/doctorsflow/internal/stream"
 	"github.com/doctorsflow/doctorsflow/internal/tenant"
@@ -98,9 +99,11 @@ func (p *Poller) poll(ctx context.Context, poll store.Polling) error {
 		return err
 	}
 	if len(events) > 0 {
+		failpoint.Hit(failpoint.PollerRead)
 		if err := p.Publisher.Publish(ctx, events); err != nil {
 			return err
 		}
+		failpoint.Hit(failpoint.PollerPublished)
 	}
 	return p.Ledger.MarkPolled(ctx, poll, until)
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/doctorsflow/doctorsflow/internal/event"
+	"github.com/doctorsflow/doctorsflow/internal/failpoint"
 	"github.com/doctorsflow/doctorsflow/internal/store"
 	"github.com/doctorsflow/doctorsflow/internal/stream"
 	"github.com/doctorsflow/doctorsflow/internal/tenant"
@@ -101,7 +102,10 @@ func (r *Resolver) pass(ctx context.Context, retry time.Duration) error {
 	if len(found) == 0 {
 		return nil
 	}
-	return r.Publisher.Publish(ctx, found)
+	failpoint.Hit(failpoint.ResolverAsked)
+	err = r.Publisher.Publish(ctx, found)
+	failpoint.Hit(failpoint.ResolverPublished)
+	return err
 }
 
 // resolve returns the evidence about one step, or nil if there is none yet.
@@ -125,7 +129,7 @@ func (r *Resolver) resolve(ctx context.Context, u store.Unresolved, behind strea
 	case err != nil && u.State == store.StateSent:
 		return reportTimeout(d, u, r.Timing)
 	case errors.Is(err, errHeld):
-		return nil
+		return nil // its breaker has said so for all
 	case err != nil:
 		if r.overdue(u) {
 			r.Logger.Error("the outcome of a request cannot be found out", "tenant", u.Tenant, "step", u.Step, "channel", u.Channel, "then", u.OnUnknown, "err", err)
@@ -165,7 +169,11 @@ func giveUp(d *event.Delivery, u store.Unresolved) *event.Delivery {
 // overdue reports whether an outcome has been missing for so long that it is
 // given up unless the gateway answers now.
 func (r *Resolver) overdue(u store.Unresolved) bool {
-	return u.State == store.StateUnknown && u.Now.After(u.FirstIntent.Add(r.Timing.UnknownDeadline))
+	since := u.FirstIntent
+	if u.Asked.After(since) {
+		since = u.Asked // a human had it asked for again
+	}
+	return u.State == store.StateUnknown && u.Now.After(since.Add(r.Timing.UnknownDeadline))
 }
 
 // ask looks the step's key up at the gateway.

@@ -28,8 +28,13 @@ type street struct {
 	sim  *simulator.Simulator
 	rate int
 
+	slow time.Duration // how long a claim takes
+
 	mu      sync.Mutex
+	change  func(*store.Candidate) // of each candidate
 	steps   map[uuid.UUID]*standing
+	waiting map[uuid.UUID]*standing // planned, and what release has not yet seen to be otherwise
+	news    chan struct{}
 	claimed []time.Time
 }
 
@@ -50,7 +55,7 @@ type standing struct {
 func onStreet(t *testing.T, rate int, rules simulator.Rules, f func(t *testing.T, s *street)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		s := &street{t: t, rate: rate, steps: map[uuid.UUID]*standing{}}
+		s := &street{t: t, rate: rate, steps: map[uuid.UUID]*standing{}, waiting: map[uuid.UUID]*standing{}, news: make(chan struct{}, 1)}
 		s.sim = simulator.New(simulator.Config{Open: true, Seed: 1, Latency: 100 * time.Millisecond, Rules: rules, KeepRequests: -1, Templates: []simulator.Template{
 			{Code: "CARE", Content: candidate().Definition.Steps[0].Message.KakaoText},
 		}})
@@ -65,29 +70,54 @@ func onStreet(t *testing.T, rate int, rules simulator.Rules, f func(t *testing.T
 		ctx, cancel := context.WithCancel(context.Background())
 		var ends sync.WaitGroup
 		ends.Go(func() { s.release(ctx) })
-		defer func() { cancel(); ends.Wait(); s.Wait() }()
+		defer func() {
+			cancel()
+			ends.Wait()
+			s.Wait()
+			for k, l := range s.Gateways.lines {
+				if _, _, n := l.states(time.Now()); n != 0 {
+					t.Errorf("%d tickets of %v were never given back", n, k)
+				}
+			}
+		}()
 		f(t, s)
 	})
 }
 
-// release hands over what is due, as release and the stream do.
+// release hands over what is due, as release and the stream do: at most every
+// 10 ms, and when the next step wakes.
 func (s *street) release(ctx context.Context) {
 	var hands sync.WaitGroup
 	defer hands.Wait()
-	for range time.Tick(10 * time.Millisecond) {
-		if ctx.Err() != nil {
+	for {
+		time.Sleep(10 * time.Millisecond)
+		batch, next := s.awake()
+		hands.Go(func() { s.handle(ctx, batch) })
+		select {
+		case <-ctx.Done():
 			return
+		case <-s.news:
+		case <-time.After(next):
 		}
-		var batch []*work
-		s.mu.Lock()
-		for _, st := range s.steps {
-			if st.state != "" || st.inHand || st.wake.After(time.Now()) {
-				continue
-			}
-			if !time.Now().Before(st.expires) {
-				st.state, st.reason = event.Expired, event.TimePassed
-				continue
-			}
+	}
+}
+
+// awake takes the steps that are due in hand, and says when the next one is.
+func (s *street) awake() (batch []*work, next time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	next = time.Hour
+	for id, st := range s.waiting {
+		switch {
+		case st.state != "":
+			delete(s.waiting, id)
+		case st.inHand:
+		case st.wake.After(now):
+			next = min(next, st.wake.Sub(now))
+		case !now.Before(st.expires):
+			st.state, st.reason = event.Expired, event.TimePassed
+		default:
 			st.inHand = true
 			batch = append(batch, &work{step: st.Step, channel: st.Channel, settle: func(err error) {
 				if err != nil {
@@ -96,11 +126,27 @@ func (s *street) release(ctx context.Context) {
 				s.mu.Lock()
 				defer s.mu.Unlock()
 				st.inHand = false
+				s.wait(st)
 			}})
 		}
-		s.mu.Unlock()
-		hands.Go(func() { s.handle(ctx, batch) })
 	}
+	return batch, next
+}
+
+// wait has release look at a step.
+func (s *street) wait(st *standing) {
+	s.waiting[st.ID] = st
+	select {
+	case s.news <- struct{}{}:
+	default:
+	}
+}
+
+// from now on candidates are changed.
+func (s *street) from(change func(*store.Candidate)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.change = change
 }
 
 // due adds n steps that are due now.
@@ -110,6 +156,7 @@ func (s *street) due(n int, id tenant.ID, c event.Channel, validity time.Duratio
 	for range n {
 		e := event.Step{Tenant: id, ID: uuid.Must(uuid.NewV7()), Lane: event.Care, Channel: c, PlanEpoch: 1}
 		s.steps[e.ID] = &standing{Step: e, wake: time.Now(), expires: time.Now().Add(validity)}
+		s.wait(s.steps[e.ID])
 	}
 }
 
@@ -178,9 +225,22 @@ func (s *street) state(id tenant.ID, c event.Channel) string {
 
 // breakers are the states of an account's breakers, of sends and of queries.
 func (s *street) breakers(id tenant.ID, c event.Channel) [2]string {
-	l := s.Gateways.lines[lineKey{id, c, accountOf(id, c)}]
-	send, query, _ := l.states(time.Now())
+	send, query, _ := s.line(id, c).states(time.Now())
 	return [2]string{send, query}
+}
+
+func (s *street) line(id tenant.ID, c event.Channel) *line {
+	s.Gateways.mu.Lock()
+	defer s.Gateways.mu.Unlock()
+	return s.Gateways.lines[lineKey{id, c, accountOf(id, c)}]
+}
+
+// hold is until when an account's send breaker lets nothing be tried.
+func (s *street) hold(id tenant.ID, c event.Channel) time.Time {
+	l := s.line(id, c)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.breaker.hold
 }
 
 func (s *street) Account(_ context.Context, id tenant.ID, c event.Channel) (store.Account, error) {
@@ -202,6 +262,7 @@ func (s *street) AccountByID(ctx context.Context, id tenant.ID, account uuid.UUI
 }
 
 func (s *street) ClaimSteps(_ context.Context, due []event.Step, decide func(*store.Candidate) store.Decision) (claims []store.Claim, err error) {
+	time.Sleep(s.slow)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, e := range due {
@@ -211,6 +272,9 @@ func (s *street) ClaimSteps(_ context.Context, due []event.Step, decide func(*st
 		}
 		c := candidate()
 		c.Step, c.Root, c.Account, c.Now, c.DueAt, c.Expires = e, e.ID, accountOf(e.Tenant, e.Channel), time.Now(), time.Now(), st.expires
+		if s.change != nil {
+			s.change(c)
+		}
 		switch d := decide(c); {
 		case d.Claim:
 			st.state, st.reason = event.Unknown, ""

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/doctorsflow/doctorsflow/internal/event"
+	"github.com/doctorsflow/doctorsflow/internal/failpoint"
 	"github.com/doctorsflow/doctorsflow/internal/store"
 )
 
@@ -67,7 +68,15 @@ type committer struct {
 	accepted func([]event.Event) // told after the requests have been answered
 	outage   *outage
 	metrics  *metrics
+	flooded  atomic.Int64 // Unix nanoseconds until which calls are taken for a flood
 }
+
+// flood is how many calls in one commit are one, and how long it is taken to
+// last after them.
+const (
+	floodSize = 12
+	floodTime = 100 * time.Millisecond
+)
 
 func newCommitter(c Config, ledger Ledger, accepted func([]event.Event), log *slog.Logger, m *metrics) *committer {
 	return &committer{
@@ -112,12 +121,21 @@ func (m *committer) run() {
 				accepts = append(accepts, c.accept)
 			}
 		}
+		m.mark(len(live))
 		if len(live) > 0 {
 			m.commit(live, accepts)
 		}
+		m.mark(len(live))
 		clear(calls)
 		clear(accepts)
 		accepts = accepts[:0]
+	}
+}
+
+// mark notes a flood.
+func (m *committer) mark(calls int) {
+	if calls >= floodSize {
+		m.flooded.Store(time.Now().Add(floodTime).UnixNano())
 	}
 }
 
@@ -125,6 +143,7 @@ func (m *committer) run() {
 // of their own, it commits the halves, so that one call cannot fail others.
 func (m *committer) commit(calls []*call, accepts []store.Accept) {
 	start := time.Now()
+	failpoint.Hit(failpoint.IngestTaken)
 	ctx, cancel := context.WithTimeout(context.Background(), m.deadline)
 	results, err := m.ledger.AcceptTriggers(ctx, accepts)
 	cancel()
@@ -145,6 +164,7 @@ func (m *committer) commit(calls []*call, accepts []store.Accept) {
 		return
 	}
 	m.metrics.commitSize.Observe(float64(len(calls)))
+	failpoint.Hit(failpoint.IngestCommitted)
 	for i, c := range calls {
 		c.done <- outcome{result: results[i]} // from here on, c belongs to its request
 	}

@@ -96,6 +96,25 @@ func New(c Config, endpoints Endpoints, ledger Ledger, publisher Publisher, log 
 	return in
 }
 
+// Yield waits while calls pour in, but not longer than limit. What is to be
+// done with accepted triggers can wait; a caller's patience ends, and with it
+// the trigger.
+func (in *Ingest) Yield(ctx context.Context, limit time.Duration) {
+	until := time.Now().Add(limit)
+	for {
+		now := time.Now()
+		flooded := time.Unix(0, in.commits.flooded.Load())
+		if !now.Before(until) || !now.Before(flooded) {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(min(until.Sub(now), flooded.Sub(now))):
+		}
+	}
+}
+
 // Register adds the routes to mux. The server around them bounds what they
 // cannot: the size of headers (16 KiB) and the time that headers (5 s) and
 // bodies (10 s) may take to arrive.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/doctorsflow/doctorsflow/internal/event"
+	"github.com/doctorsflow/doctorsflow/internal/failpoint"
 )
 
 // Publisher puts committed triggers in motion.
@@ -76,7 +77,9 @@ func (a *announcer) run() {
 func (a *announcer) publish(events []event.Event) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), a.timeout)
 	defer cancel()
+	failpoint.Hit(failpoint.IngestAnswered)
 	err := a.publisher.Publish(ctx, events)
+	failpoint.Hit(failpoint.IngestPublished)
 	a.outage.report(err)
 	if err != nil {
 		a.metrics.unpublished.Add(float64(len(events)))

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/doctorsflow/doctorsflow/internal/event"
+	"github.com/doctorsflow/doctorsflow/internal/failpoint"
 	"github.com/doctorsflow/doctorsflow/internal/problem"
 	"github.com/doctorsflow/doctorsflow/internal/store"
 	"github.com/doctorsflow/doctorsflow/internal/tenant"
@@ -140,7 +141,9 @@ func (rs *Reports) take(w http.ResponseWriter, r *http.Request) (kept, repeated 
 		rs.log.Warn("gateway's call not taken", "account", door.ID, "channel", door.Channel, "problem", v.slug, "err", v.cause)
 		return 0, 0, v
 	}
+	failpoint.Hit(failpoint.ReportTaken)
 	kept, err = rs.ledger.KeepReports(ctx, door.Tenant, door.ID, list)
+	failpoint.Hit(failpoint.ReportKept)
 	rs.outage.report(err)
 	if err != nil {
 		return 0, 0, refusal{slug: failed(err).problem, retry: retryPostgres}

@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/doctorsflow/doctorsflow/internal/event"
+	"github.com/doctorsflow/doctorsflow/internal/failpoint"
 	"github.com/doctorsflow/doctorsflow/internal/problem"
 	"github.com/doctorsflow/doctorsflow/internal/store"
 	"github.com/doctorsflow/doctorsflow/internal/strictjson"
@@ -49,6 +50,7 @@ func (in *Ingest) webhook(w http.ResponseWriter, r *http.Request) {
 		}
 		in.refuse(w, r, v)
 	} else {
+		failpoint.Hit(failpoint.IngestAnswering)
 		in.accept(w, c, v.result, received)
 	}
 	if reusable {

@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/doctorsflow/doctorsflow/internal/event"
+	"github.com/doctorsflow/doctorsflow/internal/failpoint"
 	"github.com/doctorsflow/doctorsflow/internal/phone"
 	"github.com/doctorsflow/doctorsflow/internal/store"
 	"github.com/doctorsflow/doctorsflow/internal/stream"
@@ -31,6 +32,9 @@ type Planner struct {
 	Publisher Publisher
 	// Hint wakes release, whose next due time may have come closer.
 	Hint func()
+	// Yield, if set, is called before each batch and returns when this process
+	// has time for it.
+	Yield func(ctx context.Context)
 	// Phones says which numbers are patients'.
 	Phones phone.Options
 	Logger *slog.Logger
@@ -40,6 +44,9 @@ type Planner struct {
 // that are due already, and settles the messages. A step whose publication
 // fails is released when its lease ends.
 func (p *Planner) Handle(ctx context.Context, batch []*stream.Msg[event.Trigger]) {
+	if p.Yield != nil {
+		p.Yield(ctx)
+	}
 	ids := make([]event.Trigger, len(batch))
 	for i, m := range batch {
 		ids[i] = m.Event
@@ -52,6 +59,7 @@ func (p *Planner) Handle(ctx context.Context, batch []*stream.Msg[event.Trigger]
 		}
 		return
 	}
+	failpoint.Hit(failpoint.PlannerPlanned)
 	if err == nil && len(due) > 0 {
 		events := make([]event.Event, len(due))
 		for i := range due {
@@ -61,13 +69,16 @@ func (p *Planner) Handle(ctx context.Context, batch []*stream.Msg[event.Trigger]
 			p.Logger.Warn("due steps wait for release", "steps", len(events), "err", err)
 		}
 	}
+	failpoint.Hit(failpoint.PlannerPublished)
 	for _, m := range batch {
 		m.Settle(err)
 	}
+	failpoint.Hit(failpoint.PlannerSettled)
 	p.Hint()
 }
 
 func expand(t store.PendingTrigger, d *workflow.Definition) []store.StepPlan {
+	failpoint.Hit(failpoint.PlannerPlanning)
 	f := Facts{At: t.ReceivedAt, Zone: t.Zone, SendAt: &t.SendAt}
 	if t.Kind == event.Campaign {
 		f.Lane = event.Bulk

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/doctorsflow/doctorsflow/internal/event"
+	"github.com/doctorsflow/doctorsflow/internal/failpoint"
 	"github.com/doctorsflow/doctorsflow/internal/store"
 	"github.com/doctorsflow/doctorsflow/internal/stream"
 )
@@ -152,6 +153,7 @@ func (r *Release) steps(ctx context.Context, due []store.Queue, capacity int) (m
 	if err != nil || len(leased) == 0 {
 		return false, err
 	}
+	failpoint.Hit(failpoint.ReleaseLeased)
 	idle := r.idleLanes(ctx, leased)
 	var events []event.Event
 	var expired []store.Leased
@@ -172,6 +174,7 @@ func (r *Release) steps(ctx context.Context, due []store.Queue, capacity int) (m
 		if err := r.Broker.Publish(ctx, events); err != nil {
 			return false, err
 		}
+		failpoint.Hit(failpoint.ReleasePublished)
 	}
 	return true, nil
 }
@@ -200,6 +203,7 @@ func (r *Release) triggers(ctx context.Context) (int, error) {
 	if b, err := r.Broker.Backlog(ctx, stream.Triggers, stream.PlannerConsumer); err != nil || b.Waiting > 0 {
 		return 0, err
 	}
+	failpoint.Hit(failpoint.ReleaseFound)
 	events := make([]event.Event, len(lost))
 	for i := range lost {
 		events[i] = &lost[i]
