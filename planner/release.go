@@ -45,6 +45,11 @@ type Release struct {
 	// 2,000.
 	Cap    int
 	Logger *slog.Logger
+
+	// Of the one goroutine that releases.
+	soughtTriggers time.Time
+	counted        time.Time
+	inFlight       map[string]uint64
 }
 
 // round is the most steps that one lease takes from one queue, so that the
@@ -95,11 +100,21 @@ func (r *Release) Run(ctx context.Context) error {
 	}
 }
 
+// enough is how long two answers serve that change slowly: which triggers were
+// published and not planned, and how much is in flight.
+const enough = 100 * time.Millisecond
+
 // pass releases everything that is due and returns how long nothing will be.
 func (r *Release) pass(ctx context.Context, capacity int) (time.Duration, error) {
-	triggers, err := r.triggers(ctx)
-	if err != nil {
-		return 0, err
+	triggers := 0
+	if time.Since(r.soughtTriggers) >= enough {
+		var err error
+		if triggers, err = r.triggers(ctx); err != nil {
+			return 0, err
+		}
+		if triggers == 0 {
+			r.soughtTriggers = time.Now()
+		}
 	}
 	queues, now, err := r.Clock.Queues(ctx)
 	if err != nil {
@@ -132,7 +147,7 @@ func (r *Release) pass(ctx context.Context, capacity int) (time.Duration, error)
 
 // steps leases and publishes one round of every due queue.
 func (r *Release) steps(ctx context.Context, due []store.Queue, capacity int) (more bool, err error) {
-	inFlight, err := r.Broker.InFlight(ctx)
+	inFlight, err := r.flying(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -176,7 +191,27 @@ func (r *Release) steps(ctx context.Context, due []store.Queue, capacity int) (m
 		}
 		failpoint.Hit(failpoint.ReleasePublished)
 	}
+	for _, e := range events {
+		r.inFlight[e.Subject()]++
+	}
 	return true, nil
+}
+
+// flying returns how many steps are in flight: as the broker counted them a
+// moment ago, and what was added since.
+func (r *Release) flying(ctx context.Context) (map[string]uint64, error) {
+	if r.inFlight != nil && time.Since(r.counted) < enough {
+		return r.inFlight, nil
+	}
+	counts, err := r.Broker.InFlight(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if counts == nil {
+		counts = map[string]uint64{}
+	}
+	r.inFlight, r.counted = counts, time.Now()
+	return counts, nil
 }
 
 // idleLanes says in which lanes a step whose lease ran out may be published

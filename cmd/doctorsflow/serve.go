@@ -46,6 +46,10 @@ func (c *serveCommand) Run(ctx context.Context, o output) error {
 // transaction takes, so that the next one carries twice as many.
 const linger = 5 * time.Millisecond
 
+// recorderPatience is how long an outcome waits for others to be recorded with
+// it. Nobody waits for it but an SMS that follows a failure.
+const recorderPatience = 25 * time.Millisecond
+
 // plannerPatience is how long a batch of triggers gives way to a flood of
 // calls: even then each worker plans a batch every second.
 const plannerPatience = time.Second
@@ -147,7 +151,7 @@ func serve(ctx context.Context, f *serveFlags, log *slog.Logger, ready func(runn
 	if f.runs("dispatcher") {
 		logger := log.With("role", "dispatcher")
 		registry.MustRegister(gateways)
-		d := dispatcher.New(dispatcher.Config{Ledger: db, Publisher: bus.Grouped(linger / 2), Gateways: gateways, Timing: db.Timing(), Slots: f.Slots, Logger: logger})
+		d := dispatcher.New(dispatcher.Config{Ledger: db, Publisher: bus.Grouped(linger), Gateways: gateways, Timing: db.Timing(), Slots: f.Slots, Logger: logger})
 		for _, lane := range event.Lanes {
 			group.Go(func() error {
 				err := stream.Consume(work, bus, stream.Consumer{Stream: stream.Steps, Name: stream.DispatcherConsumer(lane), Batch: 256, Workers: 1, Linger: linger}, d.Handle)
@@ -168,7 +172,7 @@ func serve(ctx context.Context, f *serveFlags, log *slog.Logger, ready func(runn
 	if f.runs("recorder") {
 		r := &recorder.Recorder{Ledger: db, Hint: bus.Hint, Timing: db.Timing()}
 		group.Go(func() error {
-			return stream.Consume(work, bus, stream.Consumer{Stream: stream.Deliveries, Name: stream.RecorderConsumer, Batch: 512, Workers: 1, Linger: linger}, r.Handle)
+			return stream.Consume(work, bus, stream.Consumer{Stream: stream.Deliveries, Name: stream.RecorderConsumer, Batch: 512, Workers: 1, Patience: recorderPatience}, r.Handle)
 		})
 		parked := &recorder.ParkWatch{Ledger: db, Every: 5 * time.Second, Logger: log.With("role", "recorder"), Metrics: recorder.NewParkMetrics(registry)}
 		group.Go(func() error { return parked.Run(work) })

@@ -14,7 +14,8 @@ func settings(id, socketDir string, durable bool, extra map[string]string) map[s
 		"port":                            port,
 		"cluster_name":                    id, // begins every process's title; see serverProcesses
 		"max_connections":                 "100",
-		"shared_buffers":                  "64MB",
+		"shared_buffers":                  "40MB",
+		"maintenance_work_mem":            "16MB",
 		"max_wal_size":                    "2GB",
 		"jit":                             "off",
 		"max_logical_replication_workers": "0", // a process less

@@ -108,6 +108,9 @@ type Consumer struct {
 	// Linger is how long a worker waits for a batch to fill while messages
 	// come thick and fast; one that comes alone is handled at once.
 	Linger time.Duration
+	// Patience is how long a worker waits for a batch to fill even when a
+	// message comes alone, where nobody waits for what the handler does.
+	Patience time.Duration
 	// Workers is how many handlers run at a time; 0 means 1.
 	Workers int
 	// Buffer is how many messages may wait in this process; 0 means
@@ -165,6 +168,10 @@ func Consume[E any, P interface {
 // stream of messages, what comes while it lingers.
 func gather[E any](queue <-chan *Msg[E], first *Msg[E], cfg Consumer, busy bool) []*Msg[E] {
 	batch := append(make([]*Msg[E], 0, cfg.Batch), first)
+	wait := cfg.Patience
+	if busy {
+		wait = max(wait, cfg.Linger)
+	}
 	var linger <-chan time.Time
 	for len(batch) < cfg.Batch {
 		select {
@@ -176,11 +183,11 @@ func gather[E any](queue <-chan *Msg[E], first *Msg[E], cfg Consumer, busy bool)
 			continue
 		default:
 		}
-		if !busy || cfg.Linger == 0 {
+		if wait == 0 {
 			return batch
 		}
 		if linger == nil {
-			linger = time.After(cfg.Linger)
+			linger = time.After(wait)
 		}
 		select {
 		case m, ok := <-queue:

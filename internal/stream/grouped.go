@@ -9,10 +9,9 @@ import (
 	"github.com/doctorsflow/doctorsflow/internal/event"
 )
 
-// Grouped publishes what many goroutines publish at the same time together, so
-// that their events share messages. A call that comes alone is published at
-// once; while one is under way, the others wait for their turn together. It is
-// safe for concurrent use.
+// Grouped publishes what many goroutines publish at about the same time
+// together, so that their events share messages: each call waits for others
+// for as long as the linger. It is safe for concurrent use.
 type Grouped struct {
 	publish func(ctx context.Context, events []event.Event) error
 	linger  time.Duration
@@ -31,8 +30,7 @@ type groupedCall struct {
 // others must not wait for a broker that is gone.
 const groupedTimeout = 10 * time.Second
 
-// Grouped returns a publisher that lets busy times fill a message for as long
-// as linger.
+// Grouped returns a publisher that lets a message fill for as long as linger.
 func (c *Conn) Grouped(linger time.Duration) *Grouped {
 	return &Grouped{publish: c.Publish, linger: linger}
 }
@@ -65,10 +63,8 @@ func (g *Grouped) Publish(ctx context.Context, events []event.Event) error {
 
 // lead publishes for everybody until nobody waits.
 func (g *Grouped) lead() {
-	for busy := false; ; {
-		if busy {
-			time.Sleep(g.linger)
-		}
+	for {
+		time.Sleep(g.linger)
 		g.mu.Lock()
 		calls := g.waiting
 		g.waiting = nil
@@ -78,7 +74,6 @@ func (g *Grouped) lead() {
 			return
 		}
 		g.mu.Unlock()
-		busy = len(calls) > 1
 		var events []event.Event
 		for _, c := range calls {
 			events = append(events, c.events...)

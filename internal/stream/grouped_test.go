@@ -76,6 +76,14 @@ func calls(ctx context.Context, g *Grouped, n int) <-chan error {
 	return errs
 }
 
+// underWay starts a caller and returns when its publication is under way.
+func underWay(ctx context.Context, g *Grouped) <-chan error {
+	errs := calls(ctx, g, 1)
+	time.Sleep(linger)
+	synctest.Wait()
+	return errs
+}
+
 func wantEach(t *testing.T, errs <-chan error, n int, want error) {
 	t.Helper()
 	for range n {
@@ -85,7 +93,7 @@ func wantEach(t *testing.T, errs <-chan error, n int, want error) {
 	}
 }
 
-func TestACallThatComesAloneIsPublishedAtOnce(t *testing.T) {
+func TestACallThatComesAloneIsPublishedAfterTheLinger(t *testing.T) {
 	t.Parallel()
 	grouped(t, func(t *testing.T, b *bus, g *Grouped) {
 		b.hold = nil
@@ -94,8 +102,8 @@ func TestACallThatComesAloneIsPublishedAtOnce(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if got := b.sizes(); !slices.Equal(got, []int{2, 2, 2}) || time.Since(b.born) != 0 {
-			t.Errorf("publications of %v events after %v, want each call's own at once", got, time.Since(b.born))
+		if got := b.sizes(); !slices.Equal(got, []int{2, 2, 2}) || time.Since(b.born) != 3*linger {
+			t.Errorf("publications of %v events after %v, want each call's own after the linger", got, time.Since(b.born))
 		}
 	})
 }
@@ -103,7 +111,7 @@ func TestACallThatComesAloneIsPublishedAtOnce(t *testing.T) {
 func TestCallsDuringAPublicationShareTheNext(t *testing.T) {
 	t.Parallel()
 	grouped(t, func(t *testing.T, b *bus, g *Grouped) {
-		first := calls(t.Context(), g, 1)
+		first := underWay(t.Context(), g)
 		next := calls(t.Context(), g, 40)
 		if got := b.sizes(); !slices.Equal(got, []int{1}) {
 			t.Fatalf("publications of %v events while the first is under way", got)
@@ -113,24 +121,15 @@ func TestCallsDuringAPublicationShareTheNext(t *testing.T) {
 		b.hold <- nil
 		wantEach(t, next, 40, nil)
 		synctest.Wait()
-		// It was busy: who comes now waits a little for company.
+		// Who comes while it lingers goes along.
+		b.hold = nil
 		one := calls(t.Context(), g, 1)
 		time.Sleep(linger / 2)
 		another := calls(t.Context(), g, 1)
-		b.hold <- nil
 		wantEach(t, one, 1, nil)
 		wantEach(t, another, 1, nil)
-		b.hold = nil
-		time.Sleep(2 * linger)
-		synctest.Wait()
-		if got := b.sizes(); !slices.Equal(got, []int{1, 40, 2}) || b.when[2] != linger {
-			t.Errorf("publications of %v events at %v, want 1 and 40 at once and 2 after %v", got, b.when, linger)
-		}
-		// And idle again: at once.
-		start := time.Now()
-		wantEach(t, calls(t.Context(), g, 1), 1, nil)
-		if d := time.Since(start); d != 0 {
-			t.Errorf("a lone call after a busy time waited for %v", d)
+		if got := b.sizes(); !slices.Equal(got, []int{1, 40, 2}) {
+			t.Errorf("publications of %v events, want 1, 40 and 2", got)
 		}
 	})
 }
@@ -138,7 +137,7 @@ func TestCallsDuringAPublicationShareTheNext(t *testing.T) {
 func TestAnInvalidEventFailsOnlyItsOwnCaller(t *testing.T) {
 	t.Parallel()
 	grouped(t, func(t *testing.T, b *bus, g *Grouped) {
-		first := calls(t.Context(), g, 1)
+		first := underWay(t.Context(), g)
 		others := calls(t.Context(), g, 5)
 		for _, bad := range []event.Event{
 			&event.Step{}, &event.Delivery{},
@@ -168,7 +167,7 @@ func TestACancelledCallerLosesNobodysEvents(t *testing.T) {
 	grouped(t, func(t *testing.T, b *bus, g *Grouped) {
 		leader, stopLeader := context.WithCancel(t.Context())
 		waiter, stopWaiter := context.WithCancel(t.Context())
-		led := calls(leader, g, 1)
+		led := underWay(leader, g)
 		gone, kept := calls(waiter, g, 3), calls(t.Context(), g, 3)
 		stopLeader()
 		stopWaiter()
@@ -187,7 +186,8 @@ func TestACancelledCallerLosesNobodysEvents(t *testing.T) {
 func TestABrokersErrorReachesEveryCallerOfItsPublication(t *testing.T) {
 	t.Parallel()
 	grouped(t, func(t *testing.T, b *bus, g *Grouped) {
-		first, failed := calls(t.Context(), g, 1), calls(t.Context(), g, 10)
+		first := underWay(t.Context(), g)
+		failed := calls(t.Context(), g, 10)
 		b.hold <- nil
 		wantEach(t, first, 1, nil)
 		b.hold <- ErrPublish
@@ -203,10 +203,11 @@ func TestABrokerThatSaysNothingIsGivenUp(t *testing.T) {
 	t.Parallel()
 	grouped(t, func(t *testing.T, b *bus, g *Grouped) {
 		start := time.Now()
-		first, second := calls(t.Context(), g, 1), calls(t.Context(), g, 2)
+		first := underWay(t.Context(), g)
+		second := calls(t.Context(), g, 2)
 		wantEach(t, first, 1, context.DeadlineExceeded)
-		if d := time.Since(start); d != groupedTimeout {
-			t.Errorf("the first was told after %v, want %v", d, groupedTimeout)
+		if d := time.Since(start); d != groupedTimeout+linger {
+			t.Errorf("the first was told after %v, want %v", d, groupedTimeout+linger)
 		}
 		b.hold <- nil
 		wantEach(t, second, 2, nil)
