@@ -382,9 +382,18 @@ func TestANoteThatMayNameAPatientIsRefused(t *testing.T) {
 	l := newLedger(t)
 	step, _ := l.parked("e1", "010-0000-0001")
 	for _, h := range []store.Hand{
-		{}, {Actor: "dana", Note: "x"}, {Actor: "cli:dana"}, {Actor: "cli:dana", Note: "  "}, {Actor: "cli:", Note: "x"}, {Actor: "cli:da na", Note: "x"},
-		{Actor: "cli:dana", Note: "called 010-1234-5678"}, {Actor: "cli:dana", Note: "called 02 555 0100 0"}, {Actor: "cli:dana", Note: "+82 (10) 1234.5678"},
-		{Actor: "cli:dana", Note: "two\nlines"}, {Actor: "cli:dana", Note: strings.Repeat("가", 201)}, {Actor: "cli:dana", Note: "\xff"},
+		{},
+		{Actor: "dana", Note: "x"},
+		{Actor: "cli:dana"},
+		{Actor: "cli:dana", Note: "  "},
+		{Actor: "cli:", Note: "x"},
+		{Actor: "cli:da na", Note: "x"},
+		{Actor: "cli:dana", Note: "called 010-1234-5678"},
+		{Actor: "cli:dana", Note: "called 02 555 0100 0"},
+		{Actor: "cli:dana", Note: "+82 (10) 1234.5678"},
+		{Actor: "cli:dana", Note: "two\nlines"},
+		{Actor: "cli:dana", Note: strings.Repeat("가", 201)},
+		{Actor: "cli:dana", Note: "\xff"},
 	} {
 		if _, err := l.DropParked(t.Context(), l.tenant, step.ID, h); !errors.Is(err, store.ErrNote) {
 			t.Errorf("%+v: %v, want ErrNote", h, err)

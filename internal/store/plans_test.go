@@ -258,7 +258,8 @@ func TestPlanningFreelyEndsWithItsTransaction(t *testing.T) {
 	c := l.worker()
 	settings := func(q interface {
 		QueryRow(context.Context, string, ...any) pgx.Row
-	}, column string) (out map[string]string) {
+	}, column string,
+	) (out map[string]string) {
 		t.Helper()
 		err := q.QueryRow(t.Context(), `SELECT jsonb_object_agg(name, `+column+`) FROM pg_settings WHERE name = ANY ($1)`, slices.Collect(maps.Keys(store.AsWritten))).Scan(&out)
 		if err != nil {
