@@ -20,7 +20,6 @@ import (
 
 // drawer is the ledger as the confirmer sees it.
 type drawer struct {
-	mu       sync.Mutex
 	leased   []store.PendingReport
 	leases   int
 	settled  []store.SettledReport

@@ -1,6 +1,7 @@
 package dispatcher
 
 import (
+	"maps"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -38,10 +39,7 @@ func (g *Gateways) Describe(ch chan<- *prometheus.Desc) {
 func (g *Gateways) Collect(ch chan<- prometheus.Metric) {
 	g.opened.Collect(ch)
 	g.mu.Lock()
-	lines := make(map[lineKey]*line, len(g.lines))
-	for k, l := range g.lines {
-		lines[k] = l
-	}
+	lines := maps.Clone(g.lines)
 	g.mu.Unlock()
 
 	type breakers struct {

@@ -107,15 +107,15 @@ type report interface{ Print(io.Writer) error }
 
 // finish prints a report, and fails where it is not exact.
 func (c *benchFlags) finish(o output, r report, exact bool) error {
-	print := r.Print
+	write := r.Print
 	if c.JSON {
-		print = func(w io.Writer) error {
+		write = func(w io.Writer) error {
 			e := json.NewEncoder(w)
 			e.SetIndent("", "  ")
 			return e.Encode(r)
 		}
 	}
-	if err := print(o.out); err != nil {
+	if err := write(o.out); err != nil {
 		return err
 	}
 	if !exact {

@@ -92,6 +92,9 @@ func settings(t *testing.T) (flags, env map[string]bool) {
 				}
 			}
 			flags[name] = true
+			if strings.Contains(field.Tag.Value, "negatable:") {
+				flags["no-"+name] = true
+			}
 			return true
 		})
 	}
@@ -114,7 +117,7 @@ var (
 )
 
 // foreignEnv are variables of other programs that pages speak of.
-var foreignEnv = map[string]bool{"NATS_OPS_PASSWORD": true}
+var foreignEnv = map[string]bool{"NATS_OPS_PASSWORD": true, "MSG_PEEK": true}
 
 func TestPagesNameSettingsThatExist(t *testing.T) {
 	t.Parallel()

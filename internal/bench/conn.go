@@ -96,6 +96,7 @@ func (c *caller) do(ctx context.Context, request []byte) (status int, body []byt
 	if err != nil {
 		return 0, nil, k.fail(err)
 	}
+	defer res.Body.Close()
 	body, err = io.ReadAll(io.LimitReader(res.Body, 1<<16))
 	if err != nil {
 		return 0, nil, k.fail(err)

@@ -29,7 +29,7 @@ type Event interface {
 	// Validate reports whether every field is one that this version may send.
 	Validate() error
 
-	appendJSON(b []byte) ([]byte, error)
+	appendJSON(b []byte) []byte
 	scanJSON(b []byte) bool
 }
 
@@ -38,7 +38,7 @@ func Encode(e Event) ([]byte, error) {
 	if err := e.Validate(); err != nil {
 		return nil, err
 	}
-	return e.appendJSON(make([]byte, 0, 384))
+	return e.appendJSON(make([]byte, 0, 384)), nil
 }
 
 // Decode reads one message. Unknown fields are ignored, so that an older role

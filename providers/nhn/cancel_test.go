@@ -7,7 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"io"
-	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -79,7 +79,7 @@ func TestACancelledSendReturnsAndLeavesNoConnection(t *testing.T) {
 					}
 				})
 				ctx, cancel := context.WithCancel(t.Context())
-				if end == errTimeout {
+				if errors.Is(end, errTimeout) {
 					ctx, cancel = context.WithTimeout(t.Context(), 50*time.Millisecond)
 				}
 				defer cancel()
@@ -93,7 +93,7 @@ func TestACancelledSendReturnsAndLeavesNoConnection(t *testing.T) {
 					}
 				})
 				<-reached
-				if end == context.Canceled {
+				if errors.Is(end, context.Canceled) {
 					cancel()
 				}
 				sending.Wait()
@@ -170,7 +170,7 @@ func TestOverTLSItSpeaksHTTP1AndUsesItsConnectionAgain(t *testing.T) {
 		_, _ = io.WriteString(w, acceptedAnswer)
 	}))
 	srv.EnableHTTP2 = true
-	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
+	srv.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)
 	srv.StartTLS()
 	t.Cleanup(srv.Close)
 	roots := x509.NewCertPool()

@@ -53,11 +53,11 @@ func (o *oneShot) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	// From here the deadline of ctx and its end both stop the exchange.
 	if limit, ok := ctx.Deadline(); ok {
-		c.SetReadDeadline(limit)
+		_ = c.SetReadDeadline(limit)
 	} else {
-		c.SetReadDeadline(time.Time{})
+		_ = c.SetReadDeadline(time.Time{})
 	}
-	c.abort = context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })
+	c.abort = context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
 	resp, err := o.exchange(c, req, trace)
 	if err != nil {
 		c.abort()
@@ -136,9 +136,9 @@ func (o *oneShot) exchange(c *oneShotConn, req *http.Request, trace *httptrace.C
 	if until, ok := req.Context().Deadline(); ok && until.Before(limit) {
 		limit = until
 	}
-	c.SetReadDeadline(limit)
+	_ = c.SetReadDeadline(limit)
 	if req.Context().Err() != nil {
-		c.SetReadDeadline(time.Unix(1, 0)) // the line above may have undone abort
+		_ = c.SetReadDeadline(time.Unix(1, 0)) // the line above may have undone abort
 	}
 	c.room = maxHead
 	for range 5 {

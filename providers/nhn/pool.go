@@ -37,7 +37,7 @@ func (p *pool) take(key string) *oneShotConn {
 
 func (p *pool) put(c *oneShotConn) {
 	c.used, c.since = true, time.Now()
-	c.SetReadDeadline(time.Time{}) // one that has passed would keep quiet from looking
+	_ = c.SetReadDeadline(time.Time{}) // one that has passed would keep quiet from looking
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.idle[c.key]) >= p.limit {

@@ -72,7 +72,7 @@ func TestThePoolGivesTheLastUsedAndClosesTheOld(t *testing.T) {
 		if oldRaw.closed.Load() {
 			t.Error("closed before its time")
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		if !oldRaw.closed.Load() || youngRaw.closed.Load() {
 			t.Errorf("after its time the old one is closed: %v; the young one: %v", oldRaw.closed.Load(), youngRaw.closed.Load())
