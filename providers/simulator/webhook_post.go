@@ -154,6 +154,7 @@ func (s *Simulator) envelope(hs []*hook) map[string]any {
 			ghost := maps.Clone(h.fields)
 			ghost["hookId"], ghost["requestId"], ghost["recipientSeq"] = id[:14]+"ghostghost0", id[:14]+"unknown0000", 1
 			delete(ghost, "recipientGroupingKey")
+			delete(ghost, "recipientGropuingKey") // as NHN's sample misspells it
 			hooks = append(hooks, ghost)
 		}
 	}
