@@ -96,11 +96,15 @@ func (c *Confirmer) pass(ctx context.Context) error {
 		k := asked{r.Tenant, r.SentBy}
 		ask[k] = append(ask[k], r)
 	}
+	// One slow gateway keeps nobody's answers back for long, and no report is
+	// asked about twice because its lease ended meanwhile.
+	asking, cancel := context.WithTimeout(ctx, c.Timing.Lease/2)
+	defer cancel()
 	var mu sync.Mutex
 	var accounts sync.WaitGroup
 	for k, reports := range ask {
 		accounts.Go(func() {
-			found := c.confirm(ctx, k, reports)
+			found := c.confirm(asking, k, reports)
 			mu.Lock()
 			defer mu.Unlock()
 			done = append(done, found...)

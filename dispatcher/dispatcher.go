@@ -173,11 +173,16 @@ func (d *Dispatcher) admit(ctx context.Context, batch []*work) (admitted, rest [
 			w.settle(err)
 		}
 	}()
-	seen := make(map[uuid.UUID]bool, len(batch))
+	seen := make(map[uuid.UUID]event.Step, len(batch))
 	for i, w := range batch {
-		if seen[w.step.ID] {
-			// Twice in one batch: the other one decides.
-			w.settle(nil)
+		if other, twice := seen[w.step.ID]; twice {
+			// The same fence: the other one decides. Another one: either may be
+			// the one that counts, and this one comes again when that is known.
+			if other.Attempt == w.step.Attempt && other.PlanEpoch == w.step.PlanEpoch {
+				w.settle(nil)
+			} else {
+				w.settle(stream.Retry(time.Second))
+			}
 			continue
 		}
 		if !d.slot(len(admitted) == 0) {
@@ -190,7 +195,7 @@ func (d *Dispatcher) admit(ctx context.Context, batch []*work) (admitted, rest [
 			sleeps = append(sleeps, store.Sleep{Step: w.step, For: time.Until(wait.until), Reason: wait.reason})
 			continue
 		}
-		seen[w.step.ID], w.ticket = true, ticket
+		seen[w.step.ID], w.ticket = w.step, ticket
 		admitted = append(admitted, w)
 	}
 	return admitted, nil

@@ -364,3 +364,28 @@ func TestRetriesComeSlowerToABound(t *testing.T) {
 		t.Errorf("delays %v, want %s", got, want)
 	}
 }
+
+// A stale publication must not take the place of the one that counts.
+func TestStepOfTwoFencesInABatchIsDecidedOneByOne(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, nil)
+	fresh := dueStep()
+	fresh.Attempt = 1
+	stale := *fresh
+	stale.Attempt = 0
+	s.book.change = func(c *store.Candidate) {
+		if c.Step.Attempt == 0 {
+			c.RunEpoch++ // the ledger knows nothing of this one any more
+		}
+	}
+	var together []*stream.Msg[event.Step]
+	s.playWith(func(ctx context.Context, batch []*stream.Msg[event.Step]) {
+		if together = append(together, batch...); len(together) >= 2 {
+			s.Handle(ctx, together[:2])
+			together = together[2:]
+		}
+	}, stream.Consumer{Batch: 1}, func() bool { return len(together) > 0 || s.settled() }, &stale, fresh)
+	if b, err := s.bus.Backlog(context.WithoutCancel(t.Context()), stream.Steps, stream.DispatcherConsumer(event.Care)); err != nil || b.Waiting+b.InHand != 1 {
+		t.Errorf("the broker holds %+v, %v; want the one that was not decided", b, err)
+	}
+}

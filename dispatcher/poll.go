@@ -1,8 +1,10 @@
 package dispatcher
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -100,12 +102,54 @@ func (p *Poller) poll(ctx context.Context, poll store.Polling) error {
 	}
 	if len(events) > 0 {
 		failpoint.Hit(failpoint.PollerRead)
-		if err := p.Publisher.Publish(ctx, events); err != nil {
+		if err := p.publish(ctx, events); err != nil {
 			return err
 		}
 		failpoint.Hit(failpoint.PollerPublished)
 	}
 	return p.Ledger.MarkPolled(ctx, poll, until)
+}
+
+// portion is how many results are published at a time.
+const portion = 128
+
+// publish tells of failures at once, since an SMS waits for them, and spreads
+// the rest over half the time until the next poll: thousands of results at once
+// would hold up the recorder, and what is being sent, for no one's good.
+func (p *Poller) publish(ctx context.Context, events []*event.Delivery) error {
+	slices.SortStableFunc(events, func(a, b *event.Delivery) int {
+		return cmp.Compare(urgency(a), urgency(b))
+	})
+	pause := p.Every / 2 / time.Duration(len(events)/portion+1)
+	for chunk := range slices.Chunk(events, portion) {
+		if err := p.Publisher.Publish(ctx, asEvents(chunk)); err != nil {
+			return err
+		}
+		if len(chunk) < portion || chunk[portion-1].Status == event.Failed {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pause):
+		}
+	}
+	return nil
+}
+
+func urgency(d *event.Delivery) int {
+	if d.Status == event.Failed {
+		return 0
+	}
+	return 1
+}
+
+func asEvents(list []*event.Delivery) []event.Event {
+	events := make([]event.Event, len(list))
+	for i, d := range list {
+		events[i] = d
+	}
+	return events
 }
 
 type requestKey struct {
@@ -114,7 +158,7 @@ type requestKey struct {
 }
 
 // match finds which results speak for a step that still waits.
-func (p *Poller) match(ctx context.Context, poll store.Polling, results []providers.Result) ([]event.Event, error) {
+func (p *Poller) match(ctx context.Context, poll store.Polling, results []providers.Result) ([]*event.Delivery, error) {
 	final := map[requestKey]providers.Result{}
 	var ids []string
 	for _, r := range results {
@@ -130,7 +174,7 @@ func (p *Poller) match(ctx context.Context, poll store.Polling, results []provid
 	if err != nil {
 		return nil, err
 	}
-	var events []event.Event
+	var events []*event.Delivery
 	for _, a := range awaited {
 		r, ok := final[requestKey{a.RequestID, a.Seq}]
 		if !ok {

@@ -3,6 +3,7 @@ package dispatcher
 import (
 	"context"
 	"errors"
+	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -92,7 +93,7 @@ func TestResultsSpeakForTheAttemptsTheyName(t *testing.T) {
 	first.Status, first.Code = event.Delivered, "1000"
 	second.Status, second.Code, second.Reason = event.Failed, "3018", "rejected:3018"
 	third.Status, third.Reason, third.At, third.Final = event.Failed, "rejected:other", noon.UTC(), true
-	want := []event.Event{&first, &second, &third}
+	want := []*event.Delivery{&first, &second, &third}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -183,6 +184,48 @@ func TestPollerAsksEveryLeasedAccountAndEndsWithItsContext(t *testing.T) {
 		defer cancel()
 		if err := poller(s, g).Run(ctx); err != nil || s.leases != 6 || len(s.marked) != 12 {
 			t.Errorf("Run = %v after %d leases and %d polls, want 6 and 12", err, s.leases, len(s.marked))
+		}
+	})
+}
+
+// An SMS waits for a failure; nobody waits for the other thousands, which would
+// hold up what is being sent.
+func TestFailuresAreToldAtOnceAndTheRestLittleByLittle(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const all, failed = 10*portion + 7, 3
+		s := new(shelf)
+		var results []providers.Result
+		for i := range all {
+			id := strconv.Itoa(i)
+			r := providers.Result{RequestID: id, State: providers.Delivered, Code: "1000", At: noon}
+			if i >= all-failed {
+				r.State, r.Code = providers.Failed, "3018"
+			}
+			results = append(results, r)
+			s.awaited = append(s.awaited, store.Awaited{Step: uuid.Must(uuid.NewV7()), Attempt: 1, RequestID: id})
+		}
+		p := poller(s, &gate{results: func(time.Time, time.Time) ([]providers.Result, error) { return results, nil }})
+		p.Every = 20 * time.Second
+		done := make(chan error, 1)
+		start := time.Now()
+		go func() {
+			done <- p.poll(t.Context(), store.Polling{Tenant: aClinic, Channel: event.SMS, From: noon, Now: noon})
+		}()
+		synctest.Wait()
+		if len(s.told) != portion {
+			t.Errorf("%d were told at once, want %d", len(s.told), portion)
+		}
+		for i, e := range s.told[:failed] {
+			if e.(*event.Delivery).Status != event.Failed {
+				t.Errorf("number %d is no failure", i)
+			}
+		}
+		if err := <-done; err != nil || len(s.told) != all || len(s.marked) != 1 {
+			t.Errorf("%v: told of %d, marked %d times", err, len(s.told), len(s.marked))
+		}
+		if took := time.Since(start); took < 5*time.Second || took > 10*time.Second {
+			t.Errorf("it took %v, want up to half the time until the next poll", took)
 		}
 	})
 }

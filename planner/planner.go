@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -44,9 +45,18 @@ type Planner struct {
 // that are due already, and settles the messages. A step whose publication
 // fails is released when its lease ends.
 func (p *Planner) Handle(ctx context.Context, batch []*stream.Msg[event.Trigger]) {
-	if p.Yield != nil {
+	// What has waited for long gives way no more: a flood without end must not
+	// outgrow the planner.
+	if p.Yield != nil && time.Since(batch[0].Stored) < longWait {
 		p.Yield(ctx)
 	}
+	p.plan(ctx, batch)
+}
+
+// longWait is how long a trigger gives way to calls.
+const longWait = 2 * time.Second
+
+func (p *Planner) plan(ctx context.Context, batch []*stream.Msg[event.Trigger]) {
 	ids := make([]event.Trigger, len(batch))
 	for i, m := range batch {
 		ids[i] = m.Event
@@ -55,7 +65,7 @@ func (p *Planner) Handle(ctx context.Context, batch []*stream.Msg[event.Trigger]
 	if err != nil && len(batch) > 1 && !errors.Is(err, store.ErrUnavailable) {
 		// One poisonous trigger must not hold its neighbours: each for itself.
 		for _, m := range batch {
-			p.Handle(ctx, []*stream.Msg[event.Trigger]{m})
+			p.plan(ctx, []*stream.Msg[event.Trigger]{m})
 		}
 		return
 	}

@@ -70,6 +70,12 @@ func trigger() *event.Trigger {
 // until left of them are unsettled.
 func handle(t *testing.T, p *planner.Planner, left int, list ...*event.Trigger) {
 	t.Helper()
+	handleAfter(t, 0, p, left, list...)
+}
+
+// handleAfter is handle of triggers that waited in the stream.
+func handleAfter(t *testing.T, wait time.Duration, p *planner.Planner, left int, list ...*event.Trigger) {
+	t.Helper()
 	c, err := stream.Connect(t.Context(), stream.Config{InProcess: streamtest.NATS(t).InProcess(), User: "app", Password: streamtest.Password, Logger: quiet})
 	if err != nil {
 		t.Fatal(err)
@@ -85,6 +91,7 @@ func handle(t *testing.T, p *planner.Planner, left int, list ...*event.Trigger) 
 	if err := c.Publish(t.Context(), events); err != nil {
 		t.Fatal(err)
 	}
+	time.Sleep(wait) // the broker's clock is real
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	var together []*stream.Msg[event.Trigger]
@@ -250,5 +257,25 @@ func TestTriggerIsExpandedByItsOwnFacts(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", kind, diff)
 		}
+	}
+}
+
+func TestTriggersGiveWayOnceAndNotForLong(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		wait time.Duration
+		want int
+	}{"fresh": {0, 1}, "old": {2100 * time.Millisecond, 0}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			poison := trigger()
+			l := &ledger{fail: map[uuid.UUID]error{poison.ID: errors.New("definition cannot be read")}}
+			yields := 0
+			p := &planner.Planner{Ledger: l, Publisher: new(publisher), Hint: func() {}, Yield: func(context.Context) { yields++ }, Logger: quiet}
+			handleAfter(t, tt.wait, p, 1, trigger(), poison, trigger())
+			if yields != tt.want {
+				t.Errorf("a batch gave way %d times, want %d", yields, tt.want)
+			}
+		})
 	}
 }

@@ -33,6 +33,7 @@ type Broker interface {
 	InFlight(ctx context.Context) (map[string]uint64, error)
 	Backlog(ctx context.Context, stream, consumer string) (stream.Backlog, error)
 	Marks(ctx context.Context) ([]stream.Mark, error)
+	Anchor(ctx context.Context) error
 }
 
 // Release lets steps go when they are due. Any number of copies may run.
@@ -263,6 +264,9 @@ func (r *Release) guard(ctx context.Context) {
 			var err error
 			if lost, err = r.watch(ctx, lost); err != nil && ctx.Err() == nil {
 				r.Logger.Warn("stream marks", "err", err)
+			}
+			if err := r.Broker.Anchor(ctx); err != nil && ctx.Err() == nil {
+				r.Logger.Debug("stream anchors", "err", err) // slower, not wrong
 			}
 		}
 		select {

@@ -98,6 +98,9 @@ func (w *world) most() int {
 
 // The ledger.
 
+// Anchor implements planner.Broker.
+func (w *world) Anchor(context.Context) error { return nil }
+
 func (w *world) Queues(context.Context) (queues []store.Queue, now time.Time, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

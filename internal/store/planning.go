@@ -192,7 +192,8 @@ func (db *DB) pendingTriggers(ctx context.Context, tx querier, ids []event.Trigg
 		triggers, err = pgx.CollectRows(rows, scan)
 		return err
 	})
-	return triggers, now, tx.SendBatch(ctx, &batch).Close()
+	err := tx.SendBatch(ctx, &batch).Close()
+	return triggers, now, err
 }
 
 type workflowKey struct {

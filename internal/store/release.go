@@ -106,8 +106,20 @@ func (db *DB) LeaseSteps(ctx context.Context, leases []Lease) (steps []Leased, e
 	for i, l := range leases {
 		tenants[i], names[i], room[i] = l.Tenant, l.Name, int32(l.Room)
 	}
+	// Rows that only go to the resolver's queue must not pass for an empty one.
+	for moved := true; moved && len(steps) == 0 && err == nil; {
+		moved, err = db.leaseOnce(ctx, &steps, tenants, names, room)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("store: lease steps: %w", unavailable(err))
+	}
+	return steps, nil
+}
+
+// leaseOnce reports whether it handed steps to the resolver.
+func (db *DB) leaseOnce(ctx context.Context, steps *[]Leased, tenants []tenant.ID, names []string, room []int32) (moved bool, err error) {
 	err = db.again(func() error {
-		steps = steps[:0]
+		moved, *steps = false, (*steps)[:0]
 		rows, err := db.worker.Query(ctx, leaseSteps, tenants, names, room, db.timing.Lease, db.timing.StaleClaim(), db.timing.W)
 		if err != nil {
 			return err
@@ -118,16 +130,14 @@ func (db *DB) LeaseSteps(ctx context.Context, leases []Lease) (steps []Leased, e
 		_, err = pgx.ForEachRow(rows, []any{&l.Tenant, &l.ID, &l.Lane, &l.Channel, &l.Attempt, &l.PlanEpoch, &wake, &l.Again, &l.Run, &l.Expired, &planned}, func() error {
 			if planned {
 				l.Lease = wake.UnixMilli()
-				steps = append(steps, l)
+				*steps = append(*steps, l)
 			}
+			moved = moved || !planned
 			return nil
 		})
 		return err
 	})
-	if err != nil {
-		return nil, fmt.Errorf("store: lease steps: %w", unavailable(err))
-	}
-	return steps, nil
+	return moved, err
 }
 
 const lockRuns = `
@@ -235,7 +245,8 @@ SELECT (SELECT count(*) FROM s), (SELECT count(*) FROM t)`
 // WakeAll ends every lease, because the broker lost what it held: what should
 // be moving is published again. It returns how many steps and triggers.
 func (db *DB) WakeAll(ctx context.Context) (steps, triggers int, err error) {
-	if err := db.worker.QueryRow(ctx, wakeAll).Scan(&steps, &triggers); err != nil {
+	err = db.again(func() error { return db.worker.QueryRow(ctx, wakeAll).Scan(&steps, &triggers) })
+	if err != nil {
 		return 0, 0, fmt.Errorf("store: wake all: %w", unavailable(err))
 	}
 	return steps, triggers, nil
@@ -256,10 +267,14 @@ FROM   platform p CROSS JOIN tenants t CROSS JOIN unnest(ARRAY['care', 'bulk']) 
 WHERE  (t.paused_at IS NOT NULL OR p.paused_at IS NOT NULL)
 AND    s.tenant_id = t.id AND s.queue = q.queue AND s.wake_at <= (SELECT app_now()) AND s.state IN ('claimed', 'sent')`
 
-// FreeClaims hands the stale claims and the sent steps of paused tenants to the resolver: finding
-// out what became of a request sends nothing.
+// FreeClaims hands the stale claims and the sent steps of paused tenants to
+// the resolver: finding out what became of a request sends nothing.
 func (db *DB) FreeClaims(ctx context.Context) error {
-	if _, err := db.worker.Exec(ctx, freeClaims, db.timing.StaleClaim(), db.timing.W); err != nil {
+	err := db.again(func() error {
+		_, err := db.worker.Exec(ctx, freeClaims, db.timing.StaleClaim(), db.timing.W)
+		return err
+	})
+	if err != nil {
 		return fmt.Errorf("store: free claims: %w", unavailable(err))
 	}
 	return nil

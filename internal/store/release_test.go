@@ -195,3 +195,17 @@ func TestPendingTriggersAreFoundAgain(t *testing.T) {
 		t.Error("leased twice")
 	}
 }
+
+func TestSentStepsDoNotPassForAnEmptyQueue(t *testing.T) {
+	t.Parallel()
+	l := newLedger(t)
+	for i := range 6 {
+		_, claim := l.claimed(fmt.Sprint("s", i), fmt.Sprintf("010-0000-%04d", i))
+		l.settle(told(claim, event.Kakao, event.Sent, event.Answer))
+	}
+	l.exec(`UPDATE steps SET wake_at = now() - interval '1 s' WHERE state = 'sent'`)
+	l.exec(`UPDATE steps SET wake_at = now(), published = false WHERE state = 'planned'`)
+	if got := l.lease(3); len(got) != 3 {
+		t.Errorf("%d steps were leased behind six that were sent, want 3", len(got))
+	}
+}

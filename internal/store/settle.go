@@ -187,18 +187,45 @@ func (db *DB) SettleDeliveries(ctx context.Context, events []event.Delivery, app
 	return fallbacks, nil
 }
 
-// lockSteps takes the runs first where one may end or get a fallback.
+// lockSteps takes the runs first where one may end, begin again or get a
+// fallback: whoever ends a run counts its steps, and must see these.
 func lockSteps(ctx context.Context, tx querier, events []event.Delivery) (map[uuid.UUID]*settling, error) {
-	var all, ending runSet
+	var all, runs runSet
 	for _, e := range events {
 		all.add(e.Tenant, e.Step)
 		if e.Status.Terminal() || e.Reason == event.ReportTimeout {
-			ending.add(e.Tenant, e.Step)
+			runs.add(e.Tenant, e.Step)
 		}
 	}
+	steps, err := readSteps(ctx, tx, all, runs)
+	if err != nil {
+		return nil, err
+	}
+	// Evidence about a step that was given up opens its run again. Runs come
+	// before steps everywhere; that the steps are held already can only make
+	// Postgres break a deadlock, after which this runs once more.
+	runs = runSet{}
+	for _, e := range events {
+		if s := steps[e.Step]; s != nil && s.ended() && !e.Status.Terminal() && e.Reason != event.ReportTimeout {
+			runs.add(e.Tenant, e.Step)
+		}
+	}
+	if len(runs.ids) > 0 {
+		_, err = tx.Exec(ctx, lockRunsOfSteps, runs.tenants, runs.ids)
+	}
+	return steps, err
+}
+
+// ended reports whether the step counts as closed in its run although it may
+// move on.
+func (s *settling) ended() bool {
+	return s.State == StateParked || s.State == StateSent && s.Reason != ""
+}
+
+func readSteps(ctx context.Context, tx querier, all, runs runSet) (map[uuid.UUID]*settling, error) {
 	var batch pgx.Batch
-	if len(ending.ids) > 0 {
-		batch.Queue(lockRunsOfSteps, ending.tenants, ending.ids)
+	if len(runs.ids) > 0 {
+		batch.Queue(lockRunsOfSteps, runs.tenants, runs.ids)
 	}
 	steps := map[uuid.UUID]*settling{}
 	batch.Queue(selectStepsNow, all.tenants, all.ids).Query(func(rows pgx.Rows) error {
@@ -220,7 +247,8 @@ func lockSteps(ctx context.Context, tx querier, events []event.Delivery) (map[uu
 		}
 		return err
 	})
-	return steps, tx.SendBatch(ctx, &batch).Close()
+	err := tx.SendBatch(ctx, &batch).Close()
+	return steps, err
 }
 
 func (s *settling) apply(e event.Delivery, t Transition, w *settleRows) {
@@ -237,7 +265,7 @@ func (s *settling) apply(e event.Delivery, t Transition, w *settleRows) {
 	case StateSent, StateDelivered, StateFailed, StateParked:
 		s.untried = s.State == StatePlanned && s.Attempt == 0
 	}
-	if s.State == StateParked || s.State == StateSent && s.Reason != "" || t.Fallback {
+	if s.ended() || t.Fallback {
 		s.reopened = true
 	}
 	s.moved, s.State, s.Reason = true, t.State, t.Reason
@@ -277,8 +305,17 @@ type settleRows struct {
 	fallback fallbackRows
 }
 
+// attempt keeps an attempt's outcome. Of several in one batch the last counts;
+// an UPDATE that finds a row twice takes either.
 func (w *settleRows) attempt(e event.Delivery) {
 	a := &w.attempts
+	for i, step := range a.steps {
+		if step == e.Step && a.attempts[i] == e.Attempt {
+			a.outcomes[i], a.codes[i], a.sources[i] = string(e.Status), e.Code, string(e.Source)
+			a.requests[i], a.seqs[i], a.ats[i] = nullText(e.RequestID), int32(e.Seq), e.At
+			return
+		}
+	}
 	a.tenants, a.steps, a.attempts = append(a.tenants, e.Tenant), append(a.steps, e.Step), append(a.attempts, e.Attempt)
 	a.outcomes, a.codes, a.sources = append(a.outcomes, string(e.Status)), append(a.codes, e.Code), append(a.sources, string(e.Source))
 	a.requests, a.seqs, a.ats = append(a.requests, nullText(e.RequestID)), append(a.seqs, int32(e.Seq)), append(a.ats, e.At)

@@ -1,6 +1,8 @@
 package store_test
 
 import (
+	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -217,5 +219,58 @@ func TestConserveNoticesWhatIsMissing(t *testing.T) {
 				t.Error("the law still seems to hold")
 			}
 		})
+	}
+}
+
+// Whoever ends a run counts its open steps: it must not do so while one that
+// had been given up moves on.
+func TestEvidenceAboutAParkedStepHoldsItsRun(t *testing.T) {
+	t.Parallel()
+	l := newLedger(t)
+	_, claim := l.parked("e1", "010-0000-0001")
+	l.exec(`UPDATE steps SET state = 'planned', reason = NULL, wake_at = due_at WHERE node = '2'`)
+	l.exec(`UPDATE workflow_executions SET status = 'running', completed_at = NULL`)
+	tx, err := l.super.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(t.Context())) }()
+	if _, err := tx.Exec(t.Context(), `SELECT FROM workflow_executions FOR NO KEY UPDATE`); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan bool)
+	go func() {
+		defer close(done)
+		l.settle(told(claim, event.Kakao, event.Sent, event.Query))
+	}()
+	blocked := make(chan struct{})
+	go func() {
+		defer close(blocked)
+		l.untilBlocked(tx)
+	}()
+	select {
+	case <-blocked:
+	case <-done:
+		t.Fatal("the step moved while another transaction held its run")
+	}
+	if err := tx.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	<-done
+	if got := l.runStatus(); got != "running" {
+		t.Errorf("the run is %s", got)
+	}
+	l.holds()
+}
+
+func TestTheLastOfAnAttemptsOutcomesInABatchCounts(t *testing.T) {
+	t.Parallel()
+	l := newLedger(t)
+	for i := range 20 {
+		_, claim := l.claimed(fmt.Sprint("e", i), fmt.Sprintf("010-0000-%04d", i))
+		l.settle(told(claim, event.Kakao, event.Unknown, event.Answer), told(claim, event.Kakao, event.Sent, event.Query))
+	}
+	if n := l.count(`SELECT count(*) FROM attempts WHERE outcome = 'sent' AND source = 'query'`); n != 20 {
+		t.Errorf("%d of 20 attempts have the outcome that came last", n)
 	}
 }

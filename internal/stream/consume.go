@@ -118,6 +118,16 @@ type Consumer struct {
 	Buffer int
 }
 
+// prefetch is how many messages this process holds before they are handled.
+// Each is delivered again where that takes too long, and outside of TRIGGERS
+// each carries up to maxGroup events.
+func (c Consumer) prefetch() int {
+	if c.Stream == Triggers {
+		return max(64, c.Buffer)
+	}
+	return max(64, c.Buffer/maxGroup)
+}
+
 // Consume hands batches to h until ctx is done; it then takes no more, gives
 // back what no handler has, and waits for the handlers that run. Handlers get
 // a context that ctx does not cancel.
@@ -217,7 +227,7 @@ func pull[E any, P interface {
 		for _, m := range decode[E, P](c, msg) {
 			queue <- m
 		}
-	}, jetstream.PullMaxMessages(max(cfg.Buffer, 64)), jetstream.PullHeartbeat(5*time.Second),
+	}, jetstream.PullMaxMessages(cfg.prefetch()), jetstream.PullHeartbeat(5*time.Second),
 		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
 			// While every worker is busy this process reads no heartbeats.
 			if errors.Is(err, jetstream.ErrNoHeartbeat) && len(queue) == cap(queue) {

@@ -58,3 +58,22 @@ func TestABatchWaitsForMoreOnlyInBusyTimes(t *testing.T) {
 		})
 	}
 }
+
+// What one process holds and has not handled is delivered again when that takes
+// too long.
+func TestAProcessHoldsAboutAsManyEventsAsItsBuffer(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		c    Consumer
+		want int
+	}{
+		{Consumer{Stream: Triggers, Buffer: 1024}, 1024},
+		{Consumer{Stream: Triggers, Buffer: 2}, 64},
+		{Consumer{Stream: Steps, Buffer: 512}, 64},
+		{Consumer{Stream: Deliveries, Buffer: 32 * 100}, 100},
+	} {
+		if got := tt.c.prefetch(); got != tt.want {
+			t.Errorf("%s with room for %d events prefetches %d messages, want %d", tt.c.Stream, tt.c.Buffer, got, tt.want)
+		}
+	}
+}

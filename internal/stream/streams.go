@@ -31,12 +31,12 @@ func DispatcherConsumer(l event.Lane) string { return "dispatcher-" + string(l) 
 func streams(replicas int) []jetstream.StreamConfig {
 	return []jetstream.StreamConfig{
 		{
-			Name: Triggers, Subjects: []string{"trigger.>"}, Retention: jetstream.WorkQueuePolicy,
+			Name: Triggers, Subjects: []string{"trigger.>", anchorSubject(Triggers)}, Retention: jetstream.WorkQueuePolicy,
 			Description: "ids of committed triggers, for the planner",
 			Storage:     jetstream.FileStorage, Replicas: replicas, Duplicates: 2 * time.Minute, AllowDirect: true,
 		},
 		{
-			Name: Steps, Subjects: []string{"step.due.>"}, Retention: jetstream.WorkQueuePolicy,
+			Name: Steps, Subjects: []string{"step.due.>", anchorSubject(Steps)}, Retention: jetstream.WorkQueuePolicy,
 			Description: "ids of due steps, for the dispatcher",
 			Storage:     jetstream.FileStorage, Replicas: replicas, Duplicates: 2 * time.Minute, AllowDirect: true,
 		},
@@ -176,8 +176,14 @@ func (c *Conn) Backlog(ctx context.Context, stream, consumer string) (Backlog, e
 	return b, nil
 }
 
-// InFlight returns how many steps each subject of STEPS holds at most that are
-// not acknowledged: each message counts as if it were full.
+// What a stored message of STEPS is large by: a step, and all else once.
+const (
+	stepSize    = 220
+	messageSize = 200
+)
+
+// InFlight returns about how many steps each subject of STEPS holds that are
+// not acknowledged: each message counts as one of the stream's average size.
 func (c *Conn) InFlight(ctx context.Context) (map[string]uint64, error) {
 	s, err := c.js.Stream(ctx, Steps)
 	if err != nil {
@@ -187,8 +193,13 @@ func (c *Conn) InFlight(ctx context.Context) (map[string]uint64, error) {
 	if err != nil {
 		return nil, fmt.Errorf("stream: %s: %w", Steps, err)
 	}
+	if info.State.Msgs == 0 {
+		return info.State.Subjects, nil
+	}
+	average := info.State.Bytes / info.State.Msgs
+	steps := min(maxGroup, max(1, (max(average, messageSize)-messageSize+stepSize/2)/stepSize))
 	for subject := range info.State.Subjects {
-		info.State.Subjects[subject] *= maxGroup
+		info.State.Subjects[subject] *= steps
 	}
 	return info.State.Subjects, nil
 }

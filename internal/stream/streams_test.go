@@ -83,8 +83,8 @@ func TestInFlightCountsEachTenantsLaneUntilAcknowledged(t *testing.T) {
 	}
 	publish(t, c, step(a, event.Care))
 	publish(t, c, step(a, event.Care), step(a, event.Bulk), step(b, event.Care), trigger())
-	// Each message counts as the most that one may carry.
-	full := uint64(32)
+	// Each message counts as one of the average size, which here is one step.
+	full := uint64(1)
 	want := map[string]uint64{step(a, event.Care).Subject(): 2 * full, step(a, event.Bulk).Subject(): full, step(b, event.Care).Subject(): full}
 	got, err := c.InFlight(t.Context())
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
@@ -146,4 +146,23 @@ func TestMarksTellWhereStreamsStandAndMakeThoseThatAreGone(t *testing.T) {
 		t.Errorf("mark %+v of a stream that was made again after %+v", m, before[stream.Triggers])
 	}
 	publish(t, c, trigger())
+}
+
+// Release keeps a tenant's share by this estimate.
+func TestInFlightEstimatesWhatGroupsCarry(t *testing.T) {
+	t.Parallel()
+	c, _ := broker(t)
+	id := tenant.NewID()
+	var list []event.Event
+	for range 640 {
+		list = append(list, &event.Step{Tenant: id, ID: uuid.Must(uuid.NewV7()), Lane: event.Care, Channel: event.Kakao, Lease: time.Now().UnixMilli()})
+	}
+	publish(t, c, list...)
+	got, err := c.InFlight(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := got[list[0].(*event.Step).Subject()]; n < 480 || n > 800 {
+		t.Errorf("%d steps are in flight, want about 640", n)
+	}
 }

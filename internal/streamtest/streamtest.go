@@ -13,9 +13,12 @@ const Password = "streamtest"
 
 // NATS starts a server with JetStream that ends with the test. It listens
 // nowhere: connect through InProcess, as local.AppUser with [Password].
-func NATS(t testing.TB) *local.NATS {
+func NATS(t testing.TB) *local.NATS { return NATSIn(t, t.TempDir()) }
+
+// NATSIn is [NATS] with its files in dir.
+func NATSIn(t testing.TB, dir string) *local.NATS {
 	t.Helper()
-	n, err := local.StartNATS(local.NATSConfig{Dir: t.TempDir(), AppPassword: Password, OpsPassword: Password})
+	n, err := local.StartNATS(local.NATSConfig{Dir: dir, AppPassword: Password, OpsPassword: Password})
 	if err != nil {
 		t.Fatal(err)
 	}

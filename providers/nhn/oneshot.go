@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"os"
 	"sync"
 	"time"
 
@@ -177,6 +178,24 @@ type oneShotConn struct {
 	used  bool
 	since time.Time
 	abort func() bool
+
+	writeBy time.Time // the write deadline; zero is none
+}
+
+// SetWriteDeadline implements [net.Conn].
+func (c *oneShotConn) SetWriteDeadline(t time.Time) error {
+	c.writeBy = t
+	return c.Conn.SetWriteDeadline(t)
+}
+
+// Write implements [io.Writer]. It looks at the clock itself: a deadline of the
+// runtime's holds only once its timer has run, and a process that was stopped
+// in between would write after its guard.
+func (c *oneShotConn) Write(p []byte) (int, error) {
+	if !c.writeBy.IsZero() && time.Until(c.writeBy) <= 0 {
+		return 0, os.ErrDeadlineExceeded
+	}
+	return c.Conn.Write(p)
 }
 
 // Read implements [io.Reader]. It ends a head without an end, for which
