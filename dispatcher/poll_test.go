@@ -50,6 +50,8 @@ func (s *shelf) Awaited(_ context.Context, _ tenant.ID, _ event.Channel, request
 }
 
 func (s *shelf) Publish(_ context.Context, events []event.Event) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.told = append(s.told, events...)
 	return s.failTell
 }
@@ -213,10 +215,13 @@ func TestFailuresAreToldAtOnceAndTheRestLittleByLittle(t *testing.T) {
 			done <- p.poll(t.Context(), store.Polling{Tenant: aClinic, Channel: event.SMS, From: noon, Now: noon})
 		}()
 		synctest.Wait()
-		if len(s.told) != portion {
-			t.Errorf("%d were told at once, want %d", len(s.told), portion)
+		s.mu.Lock()
+		first := s.told
+		s.mu.Unlock()
+		if len(first) != portion {
+			t.Errorf("%d were told at once, want %d", len(first), portion)
 		}
-		for i, e := range s.told[:failed] {
+		for i, e := range first[:failed] {
 			if e.(*event.Delivery).Status != event.Failed {
 				t.Errorf("number %d is no failure", i)
 			}
