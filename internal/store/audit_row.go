@@ -124,12 +124,10 @@ LIMIT  1000`
 func (db *DB) ExportAudit(ctx context.Context, id tenant.ID, q AuditQuery, emit func(AuditRow) error) error {
 	var rows, last int64
 	var zone *time.Location
-	err := db.inTenant(ctx, id, func(tx pgx.Tx) error {
-		v, err := db.viewer(ctx, tx, id)
-		if err != nil {
+	err := db.inTenant(ctx, id, func(tx pgx.Tx) (err error) {
+		if zone, err = zoneOf(ctx, tx, id); err != nil {
 			return err
 		}
-		zone = v.zone
 		if err := tx.QueryRow(ctx, countAudit, q.args(id)...).Scan(&rows, &last); err != nil {
 			return err
 		}
@@ -175,4 +173,26 @@ func (db *DB) CutAudit(ctx context.Context, id tenant.ID, before time.Time) (rem
 		return 0, fmt.Errorf("store: cut the audit log: %w", err)
 	}
 	return removed, nil
+}
+
+const selectZone = `SELECT time_zone FROM tenants WHERE id = $1`
+
+func zoneOf(ctx context.Context, tx pgx.Tx, id tenant.ID) (*time.Location, error) {
+	var name string
+	if err := tx.QueryRow(ctx, selectZone, id).Scan(&name); err != nil {
+		return nil, notFound(err)
+	}
+	return location(name), nil
+}
+
+// Zone returns a clinic's time zone, or [ErrNotFound].
+func (db *DB) Zone(ctx context.Context, id tenant.ID) (zone *time.Location, err error) {
+	err = db.inTenant(ctx, id, func(tx pgx.Tx) (err error) {
+		zone, err = zoneOf(ctx, tx, id)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("store: zone: %w", err)
+	}
+	return zone, nil
 }
