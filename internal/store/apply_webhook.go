@@ -149,6 +149,7 @@ func (a *applying) patients(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		optedOut := len(a.optedOut)
 		if p.OptedOut {
 			if err := a.optOut(ctx, number, have, want); err != nil {
 				return err
@@ -162,6 +163,9 @@ func (a *applying) patients(ctx context.Context) error {
 			wrapped = a.key.Wrap(key, patientKeyAAD(a.id, id))
 		}
 		a.changed = append(a.changed, id)
+		if len(a.optedOut) > optedOut { // a new patient had no row with the number yet
+			a.optedOut[optedOut] = append(a.optedOut[optedOut], id)
+		}
 		_, err = a.tx.Exec(ctx, upsertPatient, a.id, id, p.ExternalID, wrapped,
 			sealText(key, p.Name, column(a.id, "patients", "name", id)),
 			sealText(key, number.E164(), column(a.id, "patients", "phone", id)),
