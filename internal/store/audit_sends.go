@@ -26,8 +26,8 @@ type sentPosition struct {
 	Attempt int32     `json:"attempt"`
 }
 
-// sentAttempt is one attempt as the chain keeps it. Content is the digest of
-// the sealed text, which tells nothing of it.
+// sentAttempt is one attempt as the chain keeps it; number 0 ended untried.
+// Content is the digest of the sealed text, which tells nothing of it.
 type sentAttempt struct {
 	Step    uuid.UUID `json:"step"`
 	Attempt int32     `json:"attempt"`
@@ -101,9 +101,9 @@ const insertSeals = `INSERT INTO audit_seals (tenant_id) SELECT id FROM tenants 
 const lockUnsealed = `
 SELECT s.tenant_id, s.claimed_at, s.step_id, s.attempt
 FROM   audit_seals s
-WHERE  EXISTS (SELECT FROM attempts a WHERE a.tenant_id = s.tenant_id AND a.logged AND a.attempt > 0 AND a.claimed_at >= s.claimed_at
+WHERE  EXISTS (SELECT FROM attempts a WHERE a.tenant_id = s.tenant_id AND a.logged AND a.claimed_at >= s.claimed_at
                AND (a.claimed_at, a.step_id, a.attempt) > (s.claimed_at, s.step_id, s.attempt) AND a.claimed_at <= $1)
-OR     EXISTS (SELECT FROM attempts a WHERE a.tenant_id = s.tenant_id AND NOT a.logged AND a.attempt > 0 AND a.claimed_at >= s.claimed_at
+OR     EXISTS (SELECT FROM attempts a WHERE a.tenant_id = s.tenant_id AND NOT a.logged AND a.claimed_at >= s.claimed_at
                AND (a.claimed_at, a.step_id, a.attempt) > (s.claimed_at, s.step_id, s.attempt) AND a.claimed_at <= $1)
 LIMIT  1
 FOR    UPDATE OF s SKIP LOCKED`
@@ -112,12 +112,12 @@ const selectUnsealed = `
 SELECT a.step_id, a.attempt, coalesce(e.patient_id, '00000000-0000-0000-0000-000000000000'), a.channel, a.claimed_at, sha256(coalesce(a.content, ''))
 FROM (
   (SELECT a.step_id, a.attempt, a.channel, a.claimed_at, a.content FROM attempts a
-   WHERE  a.tenant_id = $1 AND a.logged AND a.attempt > 0 AND a.claimed_at >= $2 AND a.claimed_at <= $5
+   WHERE  a.tenant_id = $1 AND a.logged AND a.claimed_at >= $2 AND a.claimed_at <= $5
    AND    (a.claimed_at, a.step_id, a.attempt) > ($2, $3, $4)
    ORDER  BY a.claimed_at, a.step_id LIMIT $6)
   UNION ALL
   (SELECT a.step_id, a.attempt, a.channel, a.claimed_at, a.content FROM attempts a
-   WHERE  a.tenant_id = $1 AND NOT a.logged AND a.attempt > 0 AND a.claimed_at >= $2 AND a.claimed_at <= $5
+   WHERE  a.tenant_id = $1 AND NOT a.logged AND a.claimed_at >= $2 AND a.claimed_at <= $5
    AND    (a.claimed_at, a.step_id, a.attempt) > ($2, $3, $4)
    ORDER  BY a.claimed_at, a.step_id, a.attempt LIMIT $6)
   ORDER BY claimed_at, step_id, attempt LIMIT $6
@@ -177,9 +177,11 @@ func (db *DB) sealOne(ctx context.Context, until time.Time) (n int, more bool, e
 			to = sentPosition{last.At, last.Step, last.Attempt}
 		}
 		from.At = from.At.UTC()
-		patients := make([]uuid.UUID, n)
-		for i, s := range list {
-			patients[i] = s.Patient
+		var patients []uuid.UUID
+		for _, s := range list {
+			if s.Attempt > 0 {
+				patients = append(patients, s.Patient)
+			}
 		}
 		if _, err := tx.Exec(ctx, moveSeal, id, to.At, to.Step, to.Attempt); err != nil {
 			return err

@@ -170,7 +170,7 @@ func TestWhateverIsTouchedIsNamed(t *testing.T) {
 			l.tamper(c.sql...)
 			_, got := l.verify(nil)
 			if len(got) != len(c.want) {
-				t.Errorf("faults %q, want %q", got, c.want)
+				t.Errorf("%d faults %q, want %d", len(got), got, len(c.want))
 			}
 			for i, want := range c.want {
 				if strings.Contains(want, "%[1]s") {
@@ -332,6 +332,8 @@ func TestEverySendIsSealedOnce(t *testing.T) {
 	steps := l.sent(4)
 	// A second attempt, and a second clinic's.
 	l.exec(`INSERT INTO attempts (tenant_id, step_id, attempt, channel, plan_epoch, claimed_at) SELECT tenant_id, step_id, 2, channel, plan_epoch, app_now() FROM attempts WHERE step_id = $1`, steps[0])
+	// One that ended untried.
+	l.exec(`INSERT INTO attempts (tenant_id, step_id, attempt, channel, plan_epoch, claimed_at, logged) SELECT tenant_id, gen_random_uuid(), 0, channel, plan_epoch, app_now(), true FROM attempts WHERE step_id = $1 LIMIT 1`, steps[0])
 	l.fill(1200)
 	var wg sync.WaitGroup
 	var mu sync.Mutex
@@ -349,7 +351,7 @@ func TestEverySendIsSealedOnce(t *testing.T) {
 	}
 	wg.Wait()
 	total += l.seal()
-	if v, faults := l.verify(nil); len(faults) != 0 || total != 1201 || v.Sends != 1205 {
+	if v, faults := l.verify(nil); len(faults) != 0 || total != 1202 || v.Sends != 1206 {
 		t.Errorf("%d sealed, %d verified; faults %q", total, v.Sends, faults)
 	}
 	if n := l.seal(); n != 0 {
@@ -365,6 +367,30 @@ func TestEverySendIsSealedOnce(t *testing.T) {
 	}
 	if len(all) < 4 || slices.ContainsFunc(all, func(s string) bool { return s != "system:sealer" }) {
 		t.Errorf("rows of sends by %q", all)
+	}
+}
+
+// The sealer reads the hottest table every few seconds, over all clinics.
+func TestSealingFindsAttemptsByTheirPlaceInTheOrder(t *testing.T) {
+	t.Parallel()
+	l := newLedger(t)
+	l.unwatched()
+	l.fill(2000)
+	c, all := l.worker(), statements(t)
+	for _, name := range []string{"lockUnsealed", "selectUnsealed"} {
+		found := 0
+		explain(t, c, name, all[name]).each(func(p plan) {
+			if p.Relation != "attempts" {
+				return
+			}
+			found++
+			if p.Index != "attempts_log" && p.Index != "attempts_again" || !strings.Contains(p.Cond, "claimed_at") {
+				t.Errorf("%s reaches attempts by %s %q with %q", name, p.Node, p.Index, p.Cond)
+			}
+		})
+		if found != 2 {
+			t.Errorf("%s looks at attempts %d times, want 2", name, found)
+		}
 	}
 }
 

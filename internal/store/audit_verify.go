@@ -250,11 +250,11 @@ const selectSealed = `
 SELECT a.step_id, a.attempt, coalesce(e.patient_id, '00000000-0000-0000-0000-000000000000'), a.channel, a.claimed_at, sha256(coalesce(a.content, ''))
 FROM (
   SELECT a.step_id, a.attempt FROM attempts a
-  WHERE  a.tenant_id = $1 AND a.logged AND a.attempt > 0 AND a.claimed_at >= $2 AND a.claimed_at <= $5
+  WHERE  a.tenant_id = $1 AND a.logged AND a.claimed_at >= $2 AND a.claimed_at <= $5
   AND    (a.claimed_at, a.step_id, a.attempt) > ($2, $3, $4) AND (a.claimed_at, a.step_id, a.attempt) <= ($5, $6, $7)
   UNION
   SELECT a.step_id, a.attempt FROM attempts a
-  WHERE  a.tenant_id = $1 AND NOT a.logged AND a.attempt > 0 AND a.claimed_at >= $2 AND a.claimed_at <= $5
+  WHERE  a.tenant_id = $1 AND NOT a.logged AND a.claimed_at >= $2 AND a.claimed_at <= $5
   AND    (a.claimed_at, a.step_id, a.attempt) > ($2, $3, $4) AND (a.claimed_at, a.step_id, a.attempt) <= ($5, $6, $7)
   UNION
   SELECT n.step_id, n.attempt FROM unnest($8::uuid[], $9::int[]) AS n (step_id, attempt)
