@@ -170,6 +170,9 @@ CREATE POLICY chain ON audit_heads TO CURRENT_USER USING (true) WITH CHECK (true
 CREATE POLICY read_for_cut ON audit_log FOR SELECT TO CURRENT_USER USING (true);
 CREATE POLICY cut ON audit_log FOR DELETE TO CURRENT_USER USING (true);
 CREATE POLICY checkpoint ON audit_log FOR INSERT TO CURRENT_USER WITH CHECK (action = 'audit.checkpoint');
+-- What the verifier goes by is nobody else's to write.
+CREATE POLICY own_words_api ON audit_log AS RESTRICTIVE FOR INSERT TO app_api WITH CHECK (action NOT IN ('send', 'audit.checkpoint'));
+CREATE POLICY own_words_worker ON audit_log AS RESTRICTIVE FOR INSERT TO app_worker WITH CHECK (action <> 'audit.checkpoint');
 
 GRANT SELECT ON audit_heads, audit_seals TO app_api, app_worker;
 GRANT INSERT, UPDATE ON audit_seals TO app_worker;

@@ -230,6 +230,7 @@ func TestNobodyChangesTheAuditLogByMistake(t *testing.T) {
 		for _, sql := range []string{
 			`UPDATE audit_log SET purpose = 'x'`, `DELETE FROM audit_log`, `TRUNCATE audit_log`, `UPDATE audit_heads SET seq = 0`, `DELETE FROM audit_heads`,
 			`INSERT INTO audit_heads VALUES (gen_random_uuid(), 1, '', now())`, `ALTER TABLE audit_log DISABLE TRIGGER ALL`, `SELECT chain_audit()`,
+			`INSERT INTO audit_log (tenant_id, id, actor, action, subject) VALUES ((SELECT id FROM tenants LIMIT 1), gen_random_uuid(), 'system:retention', 'audit.checkpoint', 'x')`,
 		} {
 			if _, err := c.Exec(t.Context(), sql); err == nil {
 				t.Errorf("an app role may: %s", sql)
