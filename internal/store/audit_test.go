@@ -236,6 +236,11 @@ func TestNobodyChangesTheAuditLogByMistake(t *testing.T) {
 				t.Errorf("an app role may: %s", sql)
 			}
 		}
+		_, err := c.Exec(t.Context(), `INSERT INTO audit_log (tenant_id, id, actor, action, subject, detail) VALUES ($1, gen_random_uuid(), 'system:sealer', 'send', 'x',
+			'{"from": {"at": "1970-01-01T00:00:00Z"}, "to": {"at": "1970-01-01T00:00:00Z"}}')`, l.tenant)
+		if (err == nil) != (url == l.urls.Worker) {
+			t.Errorf("only the worker tells of sends: %v", err)
+		}
 		// A place in the chain is not the writer's to choose.
 		if _, err := c.Exec(t.Context(), `INSERT INTO audit_log (tenant_id, id, actor, action, subject, seq, at, prev_hash, hash) VALUES ($1, gen_random_uuid(), 'cli:x', 'read', 'x', 77, '2001-01-01', '\x01', '\x02')`, l.tenant); err != nil {
 			t.Fatal(err)
