@@ -24,6 +24,7 @@ type Ledger interface {
 	MessageLogs
 	Executions
 	Parked
+	AuditLog
 	Health
 }
 
@@ -47,6 +48,7 @@ type API struct {
 	huma         huma.API
 	auth         *auth.Authenticator
 	metrics      *metrics
+	told         map[string]howTold      // by operation
 	conservation *telemetry.Conservation // nil without routes
 }
 
@@ -55,7 +57,7 @@ type API struct {
 // registered there, and an answer to every other path. Readiness and metrics
 // need [API.Run].
 func Register(mux *http.ServeMux, c Config) *API {
-	a := &API{config: c, auth: auth.New(c.DB, c.Logger), metrics: newMetrics(c.Registry)}
+	a := &API{config: c, auth: auth.New(c.DB, c.Logger), metrics: newMetrics(c.Registry), told: map[string]howTold{}}
 	checks := append(builtIn(c.DB, c.Broker), c.Checks...)
 	if c.Routes {
 		a.conservation = telemetry.NewConservation(count(c.DB), c.Logger)
@@ -89,6 +91,7 @@ func (a *API) routes(mux *http.ServeMux) {
 	register(a, listParked(a.config.DB))
 	register(a, retryParked(a.config.DB))
 	register(a, dropParked(a.config.DB))
+	register(a, listAuditLog(a.config.DB))
 	spec := a.huma.OpenAPI()
 	inner.page("/api/openapi.yaml", "application/yaml; charset=utf-8", specification(spec))
 	inner.page("/api/docs", "text/html; charset=utf-8", reference(spec))

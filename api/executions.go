@@ -65,6 +65,7 @@ type listExecutionsInput struct {
 func listExecutions(db Executions) (op operation[listExecutionsInput, page[execution]]) {
 	op.Operation = get("list-executions", "/api/workflows/executions", "List workflow executions",
 		"Every run of a workflow for a patient, with the state of each of its steps and the one reason for it.", "Workflows")
+	op.told = shows(func(e execution) uuid.UUID { return e.PatientID })
 	op.do = func(ctx context.Context, by auth.Principal, in *listExecutionsInput) (*page[execution], error) {
 		runs, err := db.Executions(ctx, by.Tenant, store.ExecutionQuery{
 			Workflow: uuid.UUID(in.WorkflowID), Patient: uuid.UUID(in.PatientID), Status: in.Status, Cursor: in.Cursor, Limit: in.Limit,

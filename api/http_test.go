@@ -28,6 +28,7 @@ type fakeLedger struct {
 	ping     func(context.Context) error
 	conserve func() ([]store.Conservation, error)
 	waiting  map[event.Reason]int64
+	audit    func(store.AuditEntry) error
 }
 
 var fakeKey = "dfk_" + strings.Repeat("0", 43)

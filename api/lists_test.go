@@ -242,6 +242,7 @@ func TestEveryRoleMayDoWhatTheTableSaysAndNoMore(t *testing.T) {
 		"/api/message-logs":         {auth.Owner: 200, auth.Staff: 200, auth.Viewer: 200, auth.Integration: 403},
 		"/api/workflows/executions": {auth.Owner: 200, auth.Staff: 200, auth.Viewer: 200, auth.Integration: 200},
 		"/api/parked-steps":         {auth.Owner: 200, auth.Staff: 200, auth.Viewer: 200, auth.Integration: 403},
+		"/api/audit-log":            {auth.Owner: 200, auth.Staff: 403, auth.Viewer: 403, auth.Integration: 403},
 		// Whoever is let in finds no such step.
 		"/api/parked-steps/{id}/retry": {auth.Owner: 404, auth.Staff: 404, auth.Viewer: 403, auth.Integration: 403},
 		"/api/parked-steps/{id}/drop":  {auth.Owner: 404, auth.Staff: 404, auth.Viewer: 403, auth.Integration: 403},

@@ -57,6 +57,7 @@ type listMessageLogsInput struct {
 func listMessageLogs(db MessageLogs) (op operation[listMessageLogsInput, page[messageLog]]) {
 	op.Operation = get("list-message-logs", "/api/message-logs", "List message logs",
 		"Every message that was sent or tried, one row per step and channel: a Kakao message that failed and the SMS that followed are two rows with one root_id.", "Messages")
+	op.told = shows(func(m messageLog) uuid.UUID { return m.PatientID })
 	op.do = func(ctx context.Context, by auth.Principal, in *listMessageLogsInput) (*page[messageLog], error) {
 		logs, err := db.MessageLogs(ctx, by.Tenant, store.LogQuery{
 			Status: in.Status, Channel: event.Channel(in.Channel),

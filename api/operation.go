@@ -12,6 +12,7 @@ import (
 
 	"github.com/doctorsflow/doctorsflow/internal/auth"
 	"github.com/doctorsflow/doctorsflow/internal/problem"
+	"github.com/doctorsflow/doctorsflow/internal/store"
 )
 
 // operation is one route: what the document says of it, and what it does for
@@ -21,13 +22,19 @@ type operation[I, O any] struct {
 	// more are the problems that it may answer beside those of every operation.
 	more []problem.Slug
 	do   func(ctx context.Context, by auth.Principal, in *I) (*O, error)
+	// told is what the audit log keeps of it; see [register].
+	told telling[O]
 }
 
 // patience is how long a caller waits for Postgres.
 const patience = 10 * time.Second
 
-// register adds an operation, with what holds for all of them.
+// register adds an operation, with what holds for all of them. One that does
+// not declare what the audit log keeps of it is not registered, and what it
+// shows leaves only once that is kept.
 func register[I, O any](a *API, op operation[I, O]) {
+	op.told.check(op.OperationID)
+	a.told[op.OperationID] = op.told.how
 	op.Security = []map[string][]string{{"api_key": {}}}
 	op.Responses = problems(a.huma.OpenAPI().Components.Schemas, op.more)
 	op.Extensions = map[string]any{"x-roles": permissions[op.OperationID]}
@@ -38,7 +45,15 @@ func register[I, O any](a *API, op operation[I, O]) {
 		}
 		ctx, cancel := context.WithTimeout(ctx, patience)
 		defer cancel()
+		note, err := purpose(ctx, in)
+		if err != nil {
+			return nil, err
+		}
+		ctx = store.ActAs(ctx, acting(ctx, by, note))
 		out, err := op.do(ctx, by, in)
+		if err == nil {
+			err = op.told.keep(ctx, a, op.OperationID, by, in, out)
+		}
 		if err != nil {
 			return nil, a.fail(ctx, op.OperationID, err)
 		}
@@ -66,6 +81,8 @@ func problems(schemas huma.Registry, more []problem.Slug) map[string]*huma.Respo
 type Paging struct {
 	Limit  int    `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"How many rows at most."`
 	Cursor string `query:"cursor" maxLength:"256" doc:"next_cursor of the page before."`
+	// Purpose is why the caller looks.
+	Purpose string `header:"X-Purpose" maxLength:"200" doc:"Why, for the audit log; one line, without names or long numbers."`
 }
 
 // page is what every list answers.

@@ -41,6 +41,8 @@ type parkedStep struct {
 	Superseded    bool               `json:"superseded" doc:"The plan changed since: it cannot be sent again."`
 	ParkedAt      time.Time          `json:"parked_at" doc:"In the clinic's zone, like every time."`
 	TimesParked   int32              `json:"times_parked"`
+
+	patient uuid.UUID // for the audit log
 }
 
 type listParkedInput struct {
@@ -55,6 +57,7 @@ type listParkedInput struct {
 func listParked(db Parked) (op operation[listParkedInput, page[parkedStep]]) {
 	op.Operation = get("list-parked-steps", "/api/parked-steps", "List parked messages",
 		"Messages of which nobody can say whether the gateway took them. They wait for somebody to decide: retry or drop.", "Parked")
+	op.told = shows(func(p parkedStep) uuid.UUID { return p.patient })
 	op.do = func(ctx context.Context, by auth.Principal, in *listParkedInput) (*page[parkedStep], error) {
 		steps, err := db.ParkedSteps(ctx, by.Tenant, store.ParkedQuery{
 			Reason: event.Reason(in.Reason), Channel: event.Channel(in.Channel), Workflow: uuid.UUID(in.WorkflowID), Before: in.ParkedBefore,
@@ -73,6 +76,6 @@ func showParked(p store.ParkedStep) parkedStep {
 		ID: p.ID, RootID: p.Root, ExecutionID: p.Run, WorkflowID: p.Workflow, WorkflowName: p.WorkflowName, Node: p.Node,
 		Channel: p.Channel, Reason: p.Reason, OnUnknown: p.OnUnknown, Attempts: p.Attempts, LastAttemptAt: whenOrNull(p.Claimed),
 		Code: orNull(p.Code), RequestID: orNull(p.RequestID), DueAt: p.Due, ExpiresAt: p.Expires, Expired: p.Expired, Superseded: p.Superseded,
-		ParkedAt: p.Since, TimesParked: p.Times,
+		ParkedAt: p.Since, TimesParked: p.Times, patient: p.Patient,
 	}
 }

@@ -45,6 +45,7 @@ func retryParked(db Parked) (op operation[retryParkedInput, decided]) {
 	op.Operation = decide("retry-parked-step", "/api/parked-steps/{id}/retry", "Retry a parked message",
 		"Has the gateway asked again, or sends the message again. The second passes the guards of every sending and may reach the patient twice: it is refused until accept_duplicate says that this is known. Errors name why by a code.")
 	op.more = decisionProblems
+	op.told = changes[decided]()
 	op.do = func(ctx context.Context, by auth.Principal, in *retryParkedInput) (*decided, error) {
 		b := in.Body
 		if b.Mode == "ask" && (b.AcceptDuplicate || b.ExtendMinutes != 0) {
@@ -63,6 +64,7 @@ func dropParked(db Parked) (op operation[dropParkedInput, decided]) {
 	op.Operation = decide("drop-parked-step", "/api/parked-steps/{id}/drop", "Drop a parked message",
 		"Gives the message up: it has failed for good, with reason dropped, and no other channel is tried.")
 	op.more = decisionProblems
+	op.told = changes[decided]()
 	op.do = func(ctx context.Context, by auth.Principal, in *dropParkedInput) (*decided, error) {
 		return showDecided(db.DropParked(ctx, by.Tenant, uuid.UUID(in.ID), hand(by, in.Body.Reason)))
 	}

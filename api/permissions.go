@@ -14,6 +14,7 @@ var permissions = map[string][]auth.Role{
 	"list-parked-steps": {auth.Owner, auth.Staff, auth.Viewer},
 	"retry-parked-step": {auth.Owner, auth.Staff},
 	"drop-parked-step":  {auth.Owner, auth.Staff},
+	"list-audit-log":    {auth.Owner},
 }
 
 func permitted(operation string, role auth.Role) bool {

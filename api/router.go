@@ -26,7 +26,7 @@ func newRouter(guard func(*huma.Operation, http.Handler) http.Handler) *router {
 // Handle implements [huma.Adapter].
 func (r *router) Handle(op *huma.Operation, handler func(huma.Context)) {
 	r.add(op.Method, op.Path, r.guard(op, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		handler(humago.NewContext(op, req, w))
+		handler(humago.NewContext(op, withOrigin(req), w))
 	})))
 }
 

@@ -50,6 +50,8 @@ type serveFlags struct {
 	Grace         time.Duration `help:"How long a stopping process may finish its work." default:"20s" env:"GRACE" validate:"min=1000000000"`
 	DatabaseConns int           `help:"Connections of each Postgres pool." default:"8" env:"DATABASE_CONNS" validate:"min=2,max=200"`
 
+	AuditRetention time.Duration `help:"How long rows of the audit log are kept; at least 8760h, a year, and by default three." default:"26280h" env:"AUDIT_RETENTION" validate:"min=31536000000000000"`
+
 	TimeScale float64 `help:"Run the send protocol's times this many times as fast, against a simulator that announces the same scale; a real gateway refuses it." default:"1" env:"TIME_SCALE" validate:"min=1,max=1000"`
 
 	reportDelay time.Duration
@@ -185,6 +187,7 @@ func (f *serveFlags) LogValue() slog.Value {
 		slog.Int("slots", f.Slots),
 		slog.Int("database_conns", f.DatabaseConns),
 		slog.String("grace", f.Grace.String()),
+		slog.String("audit_retention", f.AuditRetention.String()),
 		slog.Float64("time_scale", f.TimeScale),
 	)
 }

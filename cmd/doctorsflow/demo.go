@@ -45,7 +45,7 @@ func (c *demoCommand) Run(ctx context.Context, o output) (err error) {
 	begin := time.Now()
 	f := &serveFlags{
 		Roles: roles, HTTPAddr: freeAddr(c.HTTPAddr), NATSListen: "127.0.0.1:4222", Replicas: 1, PollEvery: 150 * time.Millisecond,
-		Slots: 64, Grace: 5 * time.Second, DatabaseConns: 8, TimeScale: 1, reportDelay: 400 * time.Millisecond,
+		Slots: 64, Grace: 5 * time.Second, DatabaseConns: 8, TimeScale: 1, AuditRetention: 3 * 8760 * time.Hour, reportDelay: 400 * time.Millisecond,
 	}
 	if c.Stories {
 		// Reports come when the numbers say; nobody waits 10 s for an answer

@@ -13,6 +13,8 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/doctorsflow/doctorsflow/internal/store"
 )
 
 // cli is every command and flag; each flag is also an environment variable.
@@ -23,6 +25,8 @@ type cli struct {
 	Why       whyCommand       `cmd:"" help:"Say why a patient did or did not get each message."`
 	Conserve  conserveCommand  `cmd:"" help:"Check that nothing was lost or doubled; fails if something was."`
 	Tenant    tenantCommand    `cmd:"" help:"List, pause and resume clinics; make API keys."`
+	Audit     auditCommand     `cmd:"" help:"Export a clinic's audit log, for the monthly review."`
+	VerifyLog verifyCommand    `cmd:"" name:"verify-audit" help:"Check that no row of the audit log, and no send, was touched; names the first that was."`
 	Parked    parkedCommand    `cmd:"" help:"List, retry and drop the messages that wait for a human."`
 	Bench     benchCommand     `cmd:"" help:"Load the running path over HTTP and measure it, beside the ceilings of this machine."`
 	Simulator simulatorCommand `cmd:"" help:"Run the gateway simulator alone: NHN Alimtalk and SMS, with every trouble on call."`
@@ -54,7 +58,7 @@ func run(ctx context.Context, args []string, out, errs io.Writer) int {
 		kong.Writers(out, errs),
 		kong.UsageOnError(),
 		kong.Exit(func(code int) { panic(failed{code}) }),
-		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.BindTo(store.ActAs(ctx, store.Hand{Actor: "cli:" + login()}), (*context.Context)(nil)),
 		kong.Bind(output{out, errs}),
 		kong.Vars{"data": defaultDataDir()},
 	)

@@ -82,6 +82,9 @@ func (c *parkedListCommand) Run(ctx context.Context, o output) error {
 		if err != nil {
 			return err
 		}
+		if err := c.told(ctx, db, page.Rows); err != nil {
+			return err
+		}
 		if c.JSON {
 			if err := printParkedJSON(o.out, page.Rows); err != nil {
 				return err
@@ -97,6 +100,25 @@ func (c *parkedListCommand) Run(ctx context.Context, o output) error {
 		}
 		return nil
 	})
+}
+
+// told has each clinic's audit log keep what is shown of it.
+func (c *parkedListCommand) told(ctx context.Context, db *store.DB, rows []store.ParkedStep) error {
+	shown := map[tenant.ID]*store.AuditEntry{}
+	for _, p := range rows {
+		e := shown[p.Tenant]
+		if e == nil {
+			e = &store.AuditEntry{Action: "read", Subject: "parked-list", Detail: map[string]any{"rows": 0}}
+			shown[p.Tenant] = e
+		}
+		e.Patients, e.Detail["rows"] = append(e.Patients, p.Patient), e.Detail["rows"].(int)+1
+	}
+	for id, e := range shown {
+		if err := db.Audit(ctx, id, *e); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func printParked(w io.Writer, rows []store.ParkedStep) error {

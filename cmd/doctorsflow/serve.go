@@ -176,6 +176,10 @@ func serve(ctx context.Context, f *serveFlags, log *slog.Logger, ready func(runn
 		})
 		parked := &recorder.ParkWatch{Ledger: db, Every: 5 * time.Second, Logger: log.With("role", "recorder"), Metrics: recorder.NewParkMetrics(registry)}
 		group.Go(func() error { return parked.Run(work) })
+		sealer := &recorder.Sealer{Ledger: db, Every: 3 * time.Second, Lag: time.Second, Logger: log.With("role", "recorder"), Metrics: recorder.NewAuditMetrics(registry)}
+		group.Go(func() error { return sealer.Run(work) })
+		retention := &recorder.Retention{Ledger: db, Every: 24 * time.Hour, Keep: f.AuditRetention, Logger: log.With("role", "recorder")}
+		group.Go(func() error { return retention.Run(work) })
 	}
 	routes := api.Register(mux, api.Config{DB: db, Broker: bus, Registry: registry, Routes: f.runs("api"), Logger: log.With("role", "api")})
 	group.Go(func() error { return routes.Run(work) })

@@ -20,6 +20,7 @@ type whyCommand struct {
 	dataFlags
 	Subject string `arg:"" name:"patient|trigger|step" help:"Id of a patient, trigger, run or step; or a patient's external_id."`
 	Tenant  string `help:"The clinic's slug; needed where there are several." short:"t"`
+	Reason  string `help:"Why you look, for the audit log: one line, nothing of the patient."`
 	Lang    string `help:"ko, en, or auto: by LANG." default:"auto" enum:"auto,ko,en"`
 }
 
@@ -30,6 +31,9 @@ func (c *whyCommand) Run(ctx context.Context, o output) error {
 		return err
 	}
 	defer closeLedger()
+	if !store.ValidNote(c.Reason) {
+		return fmt.Errorf("--reason is one line of at most %d letters, without long numbers", store.MaxNote)
+	}
 	tenants, err := chooseTenants(ctx, db, c.Tenant)
 	if err != nil {
 		return err
@@ -42,10 +46,26 @@ func (c *whyCommand) Run(ctx context.Context, o output) error {
 		if err != nil {
 			return err
 		}
+		if err := db.Audit(ctx, id, c.told(st)); err != nil {
+			return err
+		}
 		printStory(o.out, st, korean(c.Lang))
 		return nil
 	}
 	return fmt.Errorf("nothing is known about %q: give the id of a patient, trigger, run or step, or a patient's external_id", c.Subject)
+}
+
+// told is what the audit log keeps of a story that is shown.
+func (c *whyCommand) told(st store.Story) store.AuditEntry {
+	subject, err := uuid.Parse(c.Subject)
+	e := store.AuditEntry{Hand: store.Hand{Note: c.Reason}, Action: "read", Subject: "why", Detail: map[string]any{"rows": len(st.Triggers)}}
+	if err == nil {
+		e.SubjectID = subject
+	}
+	for _, t := range st.Triggers {
+		e.Patients = append(e.Patients, t.Patient)
+	}
+	return e
 }
 
 func find(ctx context.Context, db *store.DB, id tenant.ID, subject string) (store.Story, error) {

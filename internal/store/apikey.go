@@ -86,7 +86,12 @@ func (db *DB) CreateAPIKey(ctx context.Context, id tenant.ID, name, role string,
 	hash, _ := HashAPIKey(plaintext)
 	k = APIKey{Tenant: id, ID: uuid.Must(uuid.NewV7()), Name: name, Prefix: plaintext[:keyShown], Role: role, Expires: expires}
 	err = db.inTenant(ctx, id, func(tx pgx.Tx) error {
-		return tx.QueryRow(ctx, insertAPIKey, id, k.ID, k.Name, k.Prefix, hash[:], k.Role, nullTime(k.Expires)).Scan(&k.Created)
+		if err := tx.QueryRow(ctx, insertAPIKey, id, k.ID, k.Name, k.Prefix, hash[:], k.Role, nullTime(k.Expires)).Scan(&k.Created); err != nil {
+			return err
+		}
+		return audit(ctx, tx, id, AuditEntry{Action: "key.create", Subject: "api_key", SubjectID: k.ID, Detail: map[string]any{
+			"role": k.Role, "prefix": k.Prefix, "expires_at": nullTime(k.Expires),
+		}})
 	})
 	if e, ok := errors.AsType[*pgconn.PgError](err); ok && e.Code == "23503" {
 		err = ErrNotFound
@@ -150,7 +155,10 @@ func (db *DB) RevokeAPIKey(ctx context.Context, id tenant.ID, key uuid.UUID) err
 		if err == nil && tag.RowsAffected() == 0 {
 			err = ErrNotFound
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		return audit(ctx, tx, id, AuditEntry{Action: "key.revoke", Subject: "api_key", SubjectID: key})
 	})
 	if err != nil {
 		return fmt.Errorf("store: revoke api key: %w", err)

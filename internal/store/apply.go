@@ -89,7 +89,7 @@ func (db *DB) ApplyClinic(ctx context.Context, f *clinic.File, o ApplyOptions) (
 		if o.DryRun {
 			return errDryRun
 		}
-		return nil
+		return a.audit(ctx)
 	})
 	if err != nil && !errors.Is(err, errDryRun) {
 		return Applied{}, fmt.Errorf("store: apply: %w", err)
@@ -106,6 +106,8 @@ type applying struct {
 	key       *seal.TenantKeys
 	out       Applied
 	workflows map[string]uuid.UUID
+	changed   []uuid.UUID   // patients
+	optedOut  [][]uuid.UUID // the patients of each number
 }
 
 func (a *applying) check(ctx context.Context) error {

@@ -149,6 +149,7 @@ func (a *applying) patients(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		optedOut := len(a.optedOut)
 		if p.OptedOut {
 			if err := a.optOut(ctx, number, have, want); err != nil {
 				return err
@@ -160,6 +161,10 @@ func (a *applying) patients(ctx context.Context) error {
 		if have == nil {
 			id, key = uuid.Must(uuid.NewV7()), seal.NewKey()
 			wrapped = a.key.Wrap(key, patientKeyAAD(a.id, id))
+		}
+		a.changed = append(a.changed, id)
+		if len(a.optedOut) > optedOut { // a new patient had no row with the number yet
+			a.optedOut[optedOut] = append(a.optedOut[optedOut], id)
 		}
 		_, err = a.tx.Exec(ctx, upsertPatient, a.id, id, p.ExternalID, wrapped,
 			sealText(key, p.Name, column(a.id, "patients", "name", id)),
@@ -176,7 +181,10 @@ func (a *applying) patients(ctx context.Context) error {
 
 // optOut makes a new suppression part of the patient's difference.
 func (a *applying) optOut(ctx context.Context, number phone.Number, have, want map[string]string) error {
-	fresh, err := suppress(ctx, a.tx, a.id, phoneIndex(a.key, number), "apply")
+	fresh, patients, err := suppress(ctx, a.tx, a.id, phoneIndex(a.key, number), "apply")
+	if fresh {
+		a.optedOut = append(a.optedOut, patients)
+	}
 	if have != nil {
 		have["opted_out"] = fmt.Sprint(!fresh)
 	}

@@ -2,8 +2,10 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/doctorsflow/doctorsflow/internal/tenant"
@@ -127,18 +129,32 @@ const setTenantPause = `UPDATE tenants SET paused_at = CASE WHEN $2 THEN coalesc
 // Pause stops every new claim of a tenant, or of everybody with the zero id;
 // requests under way finish. Resuming lets what is due go at once.
 func (db *DB) Pause(ctx context.Context, id tenant.ID, paused bool, reason string) error {
-	if id.IsZero() {
-		if _, err := db.worker.Exec(ctx, setPlatformPause, paused, nullText(reason)); err != nil {
-			return fmt.Errorf("store: pause: %w", unavailable(err))
+	err := db.asWorker(ctx, func(tx pgx.Tx) error {
+		entry := AuditEntry{Hand: Hand{Note: reason}, Action: "send.resume", Subject: "tenant", SubjectID: uuid.UUID(id)}
+		if paused {
+			entry.Action = "send.pause"
 		}
-		return nil
+		if id.IsZero() {
+			if _, err := tx.Exec(ctx, setPlatformPause, paused, nullText(reason)); err != nil {
+				return err
+			}
+			entry.Subject = "platform"
+			return auditAll(ctx, tx, entry)
+		}
+		tag, err := tx.Exec(ctx, setTenantPause, id, paused, nullText(reason))
+		if err != nil {
+			return err
+		}
+		if tag.RowsAffected() == 0 {
+			return ErrNotFound
+		}
+		return audit(ctx, tx, id, entry)
+	})
+	if errors.Is(err, ErrNotFound) {
+		return err
 	}
-	tag, err := db.worker.Exec(ctx, setTenantPause, id, paused, nullText(reason))
 	if err != nil {
-		return fmt.Errorf("store: pause: %w", unavailable(err))
-	}
-	if tag.RowsAffected() == 0 {
-		return ErrNotFound
+		return fmt.Errorf("store: pause: %w", err)
 	}
 	return nil
 }

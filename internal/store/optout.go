@@ -19,11 +19,15 @@ SELECT $1, $2, $3, $4
 WHERE  NOT EXISTS (SELECT FROM suppressions WHERE tenant_id = $1 AND phone_index = $3 AND channel IS NULL AND class IS NULL AND lifted_at IS NULL)`
 
 // suppress opts a number out of everything and reports whether it was not
-// before.
-func suppress(ctx context.Context, tx pgx.Tx, id tenant.ID, phoneIndex []byte, source string) (bool, error) {
-	if _, err := tx.Exec(ctx, lockPatientsOfPhone, id, phoneIndex); err != nil {
-		return false, err
+// before, and which patients have the number. The caller has it audited.
+func suppress(ctx context.Context, tx pgx.Tx, id tenant.ID, phoneIndex []byte, source string) (fresh bool, patients []uuid.UUID, err error) {
+	rows, err := tx.Query(ctx, lockPatientsOfPhone, id, phoneIndex)
+	if err != nil {
+		return false, nil, err
+	}
+	if patients, err = pgx.CollectRows(rows, pgx.RowTo[uuid.UUID]); err != nil {
+		return false, nil, err
 	}
 	tag, err := tx.Exec(ctx, insertSuppression, id, uuid.Must(uuid.NewV7()), phoneIndex, source)
-	return tag.RowsAffected() > 0, err
+	return tag.RowsAffected() > 0, patients, err
 }

@@ -16,7 +16,7 @@ import (
 )
 
 // ParkedStep is a step that waits for a human: what was tried, what is known,
-// and until when it may be sent. It holds nothing of the patient. Times are in
+// and until when it may be sent. Of the patient it holds the id alone. Times are in
 // the clinic's zone, and zero for what has not happened.
 type ParkedStep struct {
 	Tenant       tenant.ID
@@ -24,6 +24,7 @@ type ParkedStep struct {
 	ID           uuid.UUID
 	Root         uuid.UUID
 	Run          uuid.UUID
+	Patient      uuid.UUID
 	Workflow     uuid.UUID
 	WorkflowName string
 	Node         string
@@ -60,7 +61,7 @@ type ParkedQuery struct {
 }
 
 const selectParked = `
-SELECT p.tenant_id, t.slug, t.time_zone, s.id, s.root_id, s.execution_id, e.workflow_id, w.name, s.node, s.channel, p.reason, s.on_unknown,
+SELECT p.tenant_id, t.slug, t.time_zone, s.id, s.root_id, s.execution_id, e.patient_id, e.workflow_id, w.name, s.node, s.channel, p.reason, s.on_unknown,
        s.attempt, s.claimed_at, coalesce(s.code, ''), coalesce(s.request_id, ''), s.due_at, s.expires_at,
        s.expires_at <= (SELECT app_now()), s.plan_epoch <> e.plan_epoch, p.parked_at, p.times
 FROM   parked_steps p
@@ -138,7 +139,7 @@ func parked(ctx context.Context, tx pgx.Tx, id tenant.ID, q ParkedQuery, after p
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (s ParkedStep, err error) {
 		var zone string
 		var claimed *time.Time
-		if err := row.Scan(&s.Tenant, &s.Clinic, &zone, &s.ID, &s.Root, &s.Run, &s.Workflow, &s.WorkflowName, &s.Node, &s.Channel, &s.Reason, &s.OnUnknown,
+		if err := row.Scan(&s.Tenant, &s.Clinic, &zone, &s.ID, &s.Root, &s.Run, &s.Patient, &s.Workflow, &s.WorkflowName, &s.Node, &s.Channel, &s.Reason, &s.OnUnknown,
 			&s.Attempts, &claimed, &s.Code, &s.RequestID, &s.Due, &s.Expires, &s.Expired, &s.Superseded, &s.Since, &s.Times); err != nil {
 			return s, err
 		}

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -41,7 +40,7 @@ SELECT s.execution_id, e.workflow_id, e.version, s.state, coalesce(s.reason, '')
        ARRAY(SELECT coalesce(x.class, '*') FROM suppressions x WHERE x.tenant_id = s.tenant_id AND x.phone_index = p.phone_index
              AND x.lifted_at IS NULL AND (x.channel IS NULL OR x.channel = s.channel)),
        coalesce((SELECT c.granted FROM consents c WHERE c.tenant_id = s.tenant_id AND c.patient_id = p.id
-                 AND c.purpose = 'marketing' AND c.channel = s.channel ORDER BY c.at DESC LIMIT 1), false)
+                 AND c.purpose = 'marketing' AND c.channel = s.channel ORDER BY c.at DESC LIMIT 1), false), p.id
 FROM   steps s
 JOIN   workflow_executions e ON e.tenant_id = s.tenant_id AND e.id = s.execution_id
 JOIN   patients p ON p.tenant_id = e.tenant_id AND p.id = e.patient_id
@@ -72,10 +71,6 @@ const dropStep = `
 UPDATE steps
 SET    state = 'failed', reason = $3, queue = lane, wake_at = NULL, published = false, updated_at = (SELECT app_now())
 WHERE  tenant_id = $1 AND id = $2`
-
-const insertAudit = `
-INSERT INTO audit_log (tenant_id, id, actor, action, subject, subject_id, note, detail)
-VALUES ($1, $2, $3, $4, 'step', $5, $6, $7::jsonb)`
 
 // RetryParked has a parked step's outcome asked for again, or sends it again,
 // and reopens its run. The decision, its effect and its audit row are one
@@ -129,9 +124,9 @@ func (db *DB) decide(ctx context.Context, id tenant.ID, step uuid.UUID, d decisi
 			return err
 		}
 		out = Decided{Step: step, State: to, At: s.now.In(s.zone), Expires: s.expires.In(s.zone)}
-		detail, err := json.Marshal(map[string]any{
+		entry, err := AuditEntry{Hand: d.Hand, Action: d.action, Subject: "step", SubjectID: step, Patients: []uuid.UUID{s.patient}, Detail: map[string]any{
 			"attempt": s.attempt, "was": s.state, "reason": s.reason, "is": to, "due_at": s.due, "expires_at": s.expires, "extend": d.extend.String(),
-		})
+		}}.row(ctx, id)
 		if err != nil {
 			return err
 		}
@@ -151,7 +146,7 @@ func (db *DB) decide(ctx context.Context, id tenant.ID, step uuid.UUID, d decisi
 		}
 		batch.Queue(reopenRuns, tenants, runs)
 		batch.Queue(settleRuns, tenants, runs)
-		batch.Queue(insertAudit, id, uuid.Must(uuid.NewV7()), d.Actor, d.action, step, d.Note, string(detail))
+		batch.Queue(insertAudit, entry...)
 		return tx.SendBatch(ctx, &batch).Close()
 	})
 	if _, refused := errors.AsType[*RefusedError](err); refused || err == nil {
@@ -169,7 +164,7 @@ func (db *DB) standing(ctx context.Context, tx pgx.Tx, id tenant.ID, step uuid.U
 	var version int32
 	var zone string
 	if err := tx.QueryRow(ctx, selectStanding, id, step).Scan(&run, &wf, &version, &s.state, &s.reason, &s.channel, &s.node, &s.attempt, &s.epoch, &s.runEpoch,
-		&s.due, &s.expires, &s.now, &s.late, &s.asked, &zone, &s.known, &s.erased, &s.cancelled, &s.account, &s.suppressed, &s.consented); err != nil {
+		&s.due, &s.expires, &s.now, &s.late, &s.asked, &zone, &s.known, &s.erased, &s.cancelled, &s.account, &s.suppressed, &s.consented, &s.patient); err != nil {
 		return nil, run, notFound(err)
 	}
 	s.zone = location(zone)

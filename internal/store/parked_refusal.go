@@ -9,6 +9,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/google/uuid"
+
 	"github.com/doctorsflow/doctorsflow/internal/event"
 	"github.com/doctorsflow/doctorsflow/internal/workflow"
 )
@@ -64,6 +66,8 @@ type Hand struct {
 	Actor string
 	// Note goes into the audit log. It must not tell of a patient: ids do.
 	Note string
+	// From is the address that the request came from; "" where there is none.
+	From string
 }
 
 var (
@@ -118,6 +122,7 @@ type standing struct {
 	suppressed        []string
 	consented         bool
 	class             workflow.Class
+	patient           uuid.UUID
 }
 
 // held returns nil where a human has the step to decide about: it is parked,

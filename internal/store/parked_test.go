@@ -248,7 +248,7 @@ func TestSendingAgainOpensANewCycleOfTheSameStep(t *testing.T) {
 	l.settle(told(claims[0], event.Kakao, event.Sent, event.Answer))
 	l.holds()
 	var kept struct{ actor, action, note string }
-	l.scan(`SELECT actor, action, note FROM audit_log WHERE subject_id = $1 AND tenant_id = $2`, []any{step.ID, l.tenant}, &kept.actor, &kept.action, &kept.note)
+	l.scan(`SELECT actor, action, purpose FROM audit_log WHERE subject_id = $1 AND tenant_id = $2`, []any{step.ID, l.tenant}, &kept.actor, &kept.action, &kept.note)
 	if kept.actor != staff.Actor || kept.action != "parked.resend" || kept.note != staff.Note {
 		t.Errorf("the audit log has %+v", kept)
 	}
@@ -279,7 +279,7 @@ func TestSendingAgainPassesTheGuardsOfAClaim(t *testing.T) {
 			if state, reason := l.state(step.ID); state != "parked" || reason != "outcome_unknown" {
 				t.Errorf("the step is %s:%s", state, reason)
 			}
-			if n := l.count(`SELECT count(*) FROM audit_log`); n != 0 {
+			if n := l.count(`SELECT count(*) FROM audit_log WHERE subject = 'step'`); n != 0 {
 				t.Errorf("%d audit rows of decisions that were refused", n)
 			}
 			if want != store.PastExpiry && want != store.PastPolicy {
@@ -436,7 +436,7 @@ func TestOneOfManyHandsDecides(t *testing.T) {
 	}
 	all.Wait()
 	state, _ := l.state(step.ID)
-	if n := l.count(`SELECT count(*) FROM audit_log`); n != done || done > 1 || done == 0 && state != "sent" {
+	if n := l.count(`SELECT count(*) FROM audit_log WHERE subject = 'step'`); n != done || done > 1 || done == 0 && state != "sent" {
 		t.Errorf("%d decided, %d are in the audit log, the step is %s", done, n, state)
 	}
 	if n := l.count(`SELECT count(*) FROM parked_steps WHERE left_at IS NULL`); n != 0 {

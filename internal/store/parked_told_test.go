@@ -57,7 +57,7 @@ func TestTheAuditLogIsOnlyAddedTo(t *testing.T) {
 	}
 	for _, url := range []string{l.urls.API, l.urls.Worker} {
 		c := connect(t, url)
-		for _, sql := range []string{`UPDATE audit_log SET note = ''`, `DELETE FROM audit_log`, `TRUNCATE audit_log`, `DELETE FROM parked_steps`} {
+		for _, sql := range []string{`UPDATE audit_log SET purpose = ''`, `DELETE FROM audit_log`, `TRUNCATE audit_log`, `DELETE FROM parked_steps`} {
 			if _, err := c.Exec(t.Context(), sql); err == nil {
 				t.Errorf("%s is allowed", sql)
 			}
