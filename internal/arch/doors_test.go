@@ -251,3 +251,51 @@ func h(x thing) { _ = x.One }
 		t.Errorf("callersOf = %v, want %v", got, want)
 	}
 }
+
+// routes are the paths that are registered by hand, and what keeps each from
+// telling one tenant of another. Operations of the API are found by its own
+// tests, in its document.
+var routes = map[string]string{
+	"POST /api/webhooks/{id}":     "ingest/isolation_test.go",
+	"POST /api/reports/{account}": "ingest/isolation_test.go",
+	"GET /healthz":                "tells of the process",
+	"GET /readyz":                 "tells of the process",
+	"GET /metrics":                "counts; no label is a tenant's",
+	"GET /problems/{slug}":        "a redirect to the documents",
+	"/":                           "there is nothing",
+}
+
+func TestEveryRouteIsListedWithWhatKeepsTheTenantsApart(t *testing.T) {
+	t.Parallel()
+	found := map[string]bool{}
+	for _, f := range allGoFiles(t) {
+		if f.test || strings.HasPrefix(f.pkg, "providers/") {
+			continue
+		}
+		ast.Inspect(f.ast, func(n ast.Node) bool {
+			c, ok := n.(*ast.CallExpr)
+			if !ok || len(c.Args) != 2 {
+				return true
+			}
+			s, ok := c.Fun.(*ast.SelectorExpr)
+			lit, literal := c.Args[0].(*ast.BasicLit)
+			if !ok || !literal || s.Sel.Name != "Handle" && s.Sel.Name != "HandleFunc" {
+				return true
+			}
+			pattern, err := strconv.Unquote(lit.Value)
+			if err != nil {
+				return true
+			}
+			found[pattern] = true
+			if routes[pattern] == "" {
+				t.Errorf("%s:%d: %s is a new route: make it an operation of the API, or test as ingest/isolation_test.go does that another tenant's id is answered like nobody's, and add a row to routes", f.path, f.line(c.Pos()), pattern)
+			}
+			return true
+		})
+	}
+	for pattern := range routes {
+		if !found[pattern] {
+			t.Errorf("routes has a row for %s, which nobody registers", pattern)
+		}
+	}
+}
