@@ -58,25 +58,33 @@ func TestAConnectionKeepsNothingOfItsLastTenant(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	var users sync.WaitGroup
-	for name, how := range endings {
-		for i := range 6 {
-			id := []tenant.ID{a, b}[i%2]
-			users.Go(func() {
-				err := visit(t, db, id, how.end)
-				if (err == nil) != how.ok {
-					t.Errorf("%s: %v", name, err)
-				}
-				var left string
-				if err := db.APIPool().QueryRow(t.Context(), `SELECT coalesce(current_setting('app.tenant', true), '')`).Scan(&left); err != nil || left != "" {
-					t.Errorf("after %s: the connection still has tenant %q, %v", name, left, err)
-				}
-				var seen int
-				if err := db.APIPool().QueryRow(t.Context(), `SELECT count(*) FROM patients`).Scan(&seen); err != nil || seen != 0 {
-					t.Errorf("after %s: a stranger sees %d patients, %v", name, seen, err)
-				}
-			})
+	left := func(name string) {
+		t.Helper()
+		var id string
+		if err := db.APIPool().QueryRow(t.Context(), `SELECT coalesce(current_setting('app.tenant', true), '')`).Scan(&id); err != nil || id != "" {
+			t.Errorf("after %s: the connection still has tenant %q, %v", name, id, err)
 		}
+		var seen int
+		if err := db.APIPool().QueryRow(t.Context(), `SELECT count(*) FROM patients`).Scan(&seen); err != nil || seen != 0 {
+			t.Errorf("after %s: a stranger sees %d patients, %v", name, seen, err)
+		}
+	}
+	for name, how := range endings {
+		if err := visit(t, db, a, how.end); (err == nil) != how.ok {
+			t.Errorf("%s: %v", name, err)
+		}
+		left(name)
+	}
+	var users sync.WaitGroup
+	for i, id := range []tenant.ID{a, b, a, b, a, b} {
+		users.Go(func() {
+			for name, how := range endings { // in another order each time
+				if err := visit(t, db, id, how.end); (err == nil) != how.ok {
+					t.Errorf("user %d: %s: %v", i, name, err)
+				}
+				left("others")
+			}
+		})
 	}
 	users.Wait()
 	if n := db.APIPool().Stat().MaxConns(); n != 1 {
