@@ -12,19 +12,6 @@ import (
 	"github.com/doctorsflow/doctorsflow/internal/tenant"
 )
 
-// refusedBy returns the code of Postgres' error, "" for none.
-func refusedBy(t *testing.T, err error) string {
-	t.Helper()
-	if err == nil {
-		return ""
-	}
-	e, ok := errors.AsType[*pgconn.PgError](err)
-	if !ok {
-		t.Fatal(err)
-	}
-	return e.Code
-}
-
 // The codes of Postgres' errors.
 const (
 	insufficientPrivilege = "42501" // policies refuse with it too
