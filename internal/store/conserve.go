@@ -81,8 +81,17 @@ CROSS  JOIN LATERAL (
   SELECT (SELECT count(*) FROM attempts a WHERE a.tenant_id = t.id AND NOT (
               EXISTS (SELECT FROM steps x WHERE x.tenant_id = a.tenant_id AND x.id = a.step_id)
           AND (a.account_id IS NULL OR EXISTS (SELECT FROM provider_accounts c WHERE c.tenant_id = a.tenant_id AND c.id = a.account_id))))
-       + (SELECT count(*) FROM steps x WHERE x.tenant_id = t.id
-          AND NOT EXISTS (SELECT FROM workflow_executions e WHERE e.tenant_id = x.tenant_id AND e.id = x.execution_id))
+       + (SELECT count(*) FROM steps x WHERE x.tenant_id = t.id AND NOT (
+              EXISTS (SELECT FROM workflow_executions e WHERE e.tenant_id = x.tenant_id AND e.id = x.execution_id)
+          AND (x.root_id = x.id OR EXISTS (SELECT FROM steps r WHERE r.tenant_id = x.tenant_id AND r.id = x.root_id))
+          AND (x.parent_id IS NULL OR EXISTS (SELECT FROM steps r WHERE r.tenant_id = x.tenant_id AND r.id = x.parent_id))))
+       + (SELECT count(*) FROM parked_steps k WHERE k.tenant_id = t.id
+          AND NOT EXISTS (SELECT FROM steps x WHERE x.tenant_id = k.tenant_id AND x.id = k.step_id))
+       + (SELECT count(*) FROM gateway_reports g WHERE g.tenant_id = t.id AND g.step_id IS NOT NULL
+          AND NOT EXISTS (SELECT FROM steps x WHERE x.tenant_id = g.tenant_id AND x.id = g.step_id))
+       + (SELECT count(*) FROM webhook_executions x WHERE x.tenant_id = t.id AND NOT (
+              EXISTS (SELECT FROM webhooks w WHERE w.tenant_id = x.tenant_id AND w.id = x.webhook_id)
+          AND (x.trigger_id IS NULL OR EXISTS (SELECT FROM triggers g WHERE g.tenant_id = x.tenant_id AND g.id = x.trigger_id))))
        + (SELECT count(*) FROM workflow_executions e WHERE e.tenant_id = t.id AND NOT (
               EXISTS (SELECT FROM triggers x WHERE x.tenant_id = e.tenant_id AND x.id = e.trigger_id)
           AND EXISTS (SELECT FROM patients p WHERE p.tenant_id = e.tenant_id AND p.id = e.patient_id)

@@ -1,5 +1,14 @@
 package store
 
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/doctorsflow/doctorsflow/internal/tenant"
+)
+
 // What the tests outside of the package look at.
 var (
 	AsWritten   = asWritten
@@ -9,3 +18,11 @@ var (
 
 // Settled waits for what the ledger does in the background.
 func (db *DB) Settled() { db.handled.working.Wait() }
+
+// InTenant is how every operation of one tenant reaches Postgres.
+func (db *DB) InTenant(ctx context.Context, id tenant.ID, f func(pgx.Tx) error) error {
+	return db.inTenant(ctx, id, f)
+}
+
+// APIPool is the connections that tenants share.
+func (db *DB) APIPool() *pgxpool.Pool { return db.api }

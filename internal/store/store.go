@@ -47,8 +47,9 @@ type DB struct {
 	handled     volume
 }
 
-// Open connects, checks that neither login is more than it should be, and
-// that the schema fits this binary. Errors are sentences for an operator.
+// Open connects, checks that neither login is more than it should be, that
+// the schema fits this binary, and that it keeps the tenants apart. Errors are
+// sentences for an operator; see [UnsafeLoginError] and [UnsafeSchemaError].
 func Open(ctx context.Context, c Config) (*DB, error) {
 	db := &DB{timing: c.Timing.withDefaults()}
 	db.ring = seal.NewRing(c.Master, 0, 0)
@@ -64,13 +65,11 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 			return nil, err
 		}
 	}
-	if err := db.checkSchema(ctx); err != nil {
-		db.Close()
-		return nil, err
-	}
-	if err := db.checkMaster(ctx); err != nil {
-		db.Close()
-		return nil, err
+	for _, check := range []func(context.Context) error{db.checkSchema, db.checkIsolation, db.checkMaster} {
+		if err := check(ctx); err != nil {
+			db.Close()
+			return nil, err
+		}
 	}
 	return db, nil
 }
@@ -191,48 +190,6 @@ func openPool(ctx context.Context, url, role string, conns int) (*pgxpool.Pool, 
 	}
 	conn.Release()
 	return p, nil
-}
-
-// UnsafeLoginError says why a login may not be used, and how to mend it.
-type UnsafeLoginError struct{ Login, Why, Mend string }
-
-// Error is one sentence for an operator.
-func (e *UnsafeLoginError) Error() string {
-	return fmt.Sprintf("store: refusing to use the Postgres login %q: %s; %s", e.Login, e.Why, e.Mend)
-}
-
-const loginFacts = `
-SELECT session_user::text, r.rolsuper, r.rolbypassrls,
-       pg_has_role(session_user, $1, 'MEMBER'),
-       EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-               WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p') AND c.relowner = r.oid)
-FROM pg_roles r WHERE r.rolname = session_user`
-
-// assume checks the login and acts as role for the life of the connection.
-func assume(ctx context.Context, c *pgx.Conn, role string) error {
-	var login string
-	var super, bypass, member, owner bool
-	if err := c.QueryRow(ctx, loginFacts, role).Scan(&login, &super, &bypass, &member, &owner); err != nil {
-		if e, ok := errors.AsType[*pgconn.PgError](err); ok && e.Code == "42704" {
-			return &UnsafeLoginError{login, "the database has no role " + role, "run `doctorsflow migrate` first"}
-		}
-		return err
-	}
-	switch {
-	case super:
-		return &UnsafeLoginError{login, "it is a superuser, for whom row-level security does not hold", "use a login that is only a member of app_api and app_worker"}
-	case bypass:
-		return &UnsafeLoginError{login, "it has BYPASSRLS", "run ALTER ROLE … NOBYPASSRLS, or use another login"}
-	case owner:
-		return &UnsafeLoginError{login, "it owns the tables", "keep the owner for `doctorsflow migrate` and connect as a member of app_api and app_worker"}
-	case !member:
-		return &UnsafeLoginError{login, "it may not act as " + role, fmt.Sprintf("run GRANT %s TO %s", role, pgx.Identifier{login}.Sanitize())}
-	}
-	if login == role {
-		return nil
-	}
-	_, err := c.Exec(ctx, "SET ROLE "+pgx.Identifier{role}.Sanitize())
-	return err
 }
 
 const schemaVersion = `SELECT to_regclass('goose_db_version') IS NOT NULL`
