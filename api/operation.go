@@ -28,7 +28,7 @@ const patience = 10 * time.Second
 
 // register adds an operation, with what holds for all of them.
 func register[I, O any](a *API, op operation[I, O]) {
-	op.Security = []map[string][]string{{"api_key": {}}}
+	op.Security = []map[string][]string{{"api_key": {}}, {"token": {}}}
 	op.Responses = problems(a.huma.OpenAPI().Components.Schemas, op.more)
 	op.Extensions = map[string]any{"x-roles": permissions[op.OperationID]}
 	huma.Register(a.huma, op.Operation, func(ctx context.Context, in *I) (*O, error) {

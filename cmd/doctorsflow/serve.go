@@ -177,7 +177,7 @@ func serve(ctx context.Context, f *serveFlags, log *slog.Logger, ready func(runn
 		parked := &recorder.ParkWatch{Ledger: db, Every: 5 * time.Second, Logger: log.With("role", "recorder"), Metrics: recorder.NewParkMetrics(registry)}
 		group.Go(func() error { return parked.Run(work) })
 	}
-	routes := api.Register(mux, api.Config{DB: db, Broker: bus, Registry: registry, Routes: f.runs("api"), Logger: log.With("role", "api")})
+	routes := api.Register(mux, api.Config{DB: db, Issuer: f.issuer(), Broker: bus, Registry: registry, Routes: f.runs("api"), Logger: log.With("role", "api")})
 	group.Go(func() error { return routes.Run(work) })
 
 	// The door, last.
