@@ -189,6 +189,9 @@ func TestEveryForbiddenImportIsReported(t *testing.T) {
 		{"rapid_in_role", "planner/x.go", "pgregory.net/rapid", "only for tests"},
 		{"goleak_in_role", "planner/x.go", "go.uber.org/goleak", "only for tests"},
 		{"testscript_in_cmd", "cmd/doctorsflow/x.go", "github.com/rogpeppe/go-internal/testscript", "only for tests"},
+		{"production_uses_oidctest", "cmd/doctorsflow/x.go", ours + "internal/auth/oidctest", "only for tests"},
+		{"oidc_in_api", "api/x.go", "github.com/coreos/go-oidc/v3/oidc", "only for internal/auth"},
+		{"jose_in_api", "api/x.go", "github.com/go-jose/go-jose/v4", "only for internal/auth"},
 		{"standard_webhooks_in_ingest", "ingest/x.go", "github.com/standard-webhooks/standard-webhooks/libraries/go", "only for tests"},
 	}
 	proven := map[string]bool{}

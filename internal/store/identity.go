@@ -34,7 +34,7 @@ type Identity struct {
 const lookupIdentity = `SELECT tenant_id, id FROM lookup_identity($1, $2, $3)`
 
 const identityGood = `
-SELECT EXISTS (SELECT FROM identities i WHERE i.tenant_id = $1 AND i.id = $2)
+SELECT EXISTS (SELECT FROM identities i WHERE i.tenant_id = $1 AND i.id = $2 AND i.removed_at IS NULL)
    AND EXISTS (SELECT FROM tenants t WHERE t.id = $1 AND t.data_key IS NOT NULL)`
 
 // TenantOfIdentity finds for whom a token speaks. An identity that is not
@@ -90,7 +90,7 @@ func (db *DB) AddIdentity(ctx context.Context, id tenant.ID, i Identity) (uuid.U
 	return row, nil
 }
 
-const selectIdentities = `SELECT id, issuer, kind, subject, created_at FROM identities WHERE tenant_id = $1 ORDER BY created_at, id`
+const selectIdentities = `SELECT id, issuer, kind, subject, created_at FROM identities WHERE tenant_id = $1 AND removed_at IS NULL ORDER BY created_at, id`
 
 // Identities lists those of a tenant, the oldest first.
 func (db *DB) Identities(ctx context.Context, id tenant.ID) (list []Identity, err error) {
@@ -108,13 +108,13 @@ func (db *DB) Identities(ctx context.Context, id tenant.ID) (list []Identity, er
 	return list, nil
 }
 
-const deleteIdentity = `DELETE FROM identities WHERE tenant_id = $1 AND id = $2`
+const removeIdentity = `UPDATE identities SET removed_at = (SELECT app_now()) WHERE tenant_id = $1 AND id = $2 AND removed_at IS NULL`
 
 // RemoveIdentity disconnects an identity; its tokens are refused within
 // seconds. It returns [ErrNotFound] for one that the tenant does not have.
 func (db *DB) RemoveIdentity(ctx context.Context, id tenant.ID, row uuid.UUID) error {
 	err := db.inTenant(ctx, id, func(tx pgx.Tx) error {
-		tag, err := tx.Exec(ctx, deleteIdentity, id, row)
+		tag, err := tx.Exec(ctx, removeIdentity, id, row)
 		if err == nil && tag.RowsAffected() == 0 {
 			err = ErrNotFound
 		}

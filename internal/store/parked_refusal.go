@@ -67,7 +67,7 @@ type Hand struct {
 }
 
 var (
-	actor = regexp.MustCompile(`^(key|cli|user|system):[^\x00-\x1f\x7f]{1,210}$`)
+	actor = regexp.MustCompile(`^((key|cli):[A-Za-z0-9@._\\+-]{1,64}|(user|system):[!-~]{1,200})$`)
 	// Nine digits, however they are written: more than a date has.
 	longNumber = regexp.MustCompile(`\d(?:[ .()/-]*\d){8}`)
 )
