@@ -21,6 +21,7 @@ import (
 // Ledger is the part of the store that the API needs.
 type Ledger interface {
 	auth.Keys
+	auth.Identities
 	MessageLogs
 	Executions
 	Parked
@@ -37,6 +38,8 @@ type Config struct {
 	// metrics and readiness show. Without it only the operators' routes are
 	// served.
 	Routes bool
+	// Issuer lets in whom its tokens name, beside API keys; nil for none.
+	Issuer *auth.Issuer
 	// Checks are asked for readiness beside the built-in ones.
 	Checks []Check
 	Logger *slog.Logger
@@ -57,7 +60,7 @@ type API struct {
 // registered there, and an answer to every other path. Readiness and metrics
 // need [API.Run].
 func Register(mux *http.ServeMux, c Config) *API {
-	a := &API{config: c, auth: auth.New(c.DB, c.Logger), metrics: newMetrics(c.Registry), told: map[string]howTold{}}
+	a := &API{config: c, auth: auth.New(c.DB, c.Logger).Trust(c.Issuer, c.DB), metrics: newMetrics(c.Registry), told: map[string]howTold{}}
 	checks := append(builtIn(c.DB, c.Broker), c.Checks...)
 	if c.Routes {
 		a.conservation = telemetry.NewConservation(count(c.DB), c.Logger)

@@ -58,7 +58,7 @@ func TestTheDocumentSaysEverythingOfEachOperation(t *testing.T) {
 		t.Errorf("version %q, info %+v", doc.OpenAPI, doc.Info)
 	}
 	for path, op := range operations(doc) {
-		if op.Summary == "" || op.Description == "" || len(op.Tags) != 1 || len(op.Security) != 1 {
+		if op.Summary == "" || op.Description == "" || len(op.Tags) != 1 || len(op.Security) != 2 {
 			t.Errorf("%s: %+v", path, op)
 		}
 		for _, status := range []string{"200", "400", "401", "403", "500", "503"} {

@@ -70,8 +70,9 @@ func (a *answered) Write(b []byte) (int, error) {
 func (a *answered) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
 func permit(op *huma.Operation, next http.Handler) http.Handler {
+	reads := op.Method == http.MethodGet
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if p, ok := auth.From(r.Context()); !ok || !permitted(op.OperationID, p.Role) {
+		if p, ok := auth.From(r.Context()); !ok || !permitted(op.OperationID, reads, p) {
 			problem.Write(w, r, problem.New(problem.Forbidden))
 			return
 		}

@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -29,6 +30,8 @@ type fakeLedger struct {
 	conserve func() ([]store.Conservation, error)
 	waiting  map[event.Reason]int64
 	audit    func(store.AuditEntry) error
+	role     string // of the key
+	scopes   string
 }
 
 var fakeKey = "dfk_" + strings.Repeat("0", 43)
@@ -37,7 +40,11 @@ func (f *fakeLedger) APIKeyByHash(_ context.Context, hash [sha256.Size]byte) (st
 	if want, _ := store.HashAPIKey(fakeKey); hash != want {
 		return store.APIKey{}, store.ErrNotFound
 	}
-	return store.APIKey{Tenant: tenant.NewID(), ID: uuid.New(), Role: "owner"}, nil
+	return store.APIKey{Tenant: tenant.NewID(), ID: uuid.New(), Role: cmp.Or(f.role, "owner"), Scopes: f.scopes}, nil
+}
+
+func (f *fakeLedger) TenantOfIdentity(context.Context, string, string, string) (tenant.ID, error) {
+	return tenant.NewID(), nil
 }
 
 func (f *fakeLedger) MessageLogs(ctx context.Context, _ tenant.ID, q store.LogQuery) (store.Page[store.MessageLog], error) {

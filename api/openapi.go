@@ -8,7 +8,7 @@ import (
 
 const about = `Read what Doctor's Flow (닥터스플로우) sent for your clinic, and why.
 
-Every request carries an API key: Authorization: Bearer dfk_… A key belongs to one clinic and has a role; make one with "doctorsflow tenant key". What is another clinic's is answered as what does not exist.
+Every request carries an API key: Authorization: Bearer dfk_… A key belongs to one clinic and has a role; make one with "doctorsflow tenant key". Where an OpenID Connect issuer is set up, its tokens are taken too, for the organisation that they name. What is another clinic's is answered as what does not exist.
 
 Lists come in pages: pass next_cursor as cursor until it is null. Times are RFC 3339 in the clinic's own zone. Parameters that a route does not know are refused, so that a misspelt filter does not show everything.
 
@@ -36,6 +36,7 @@ func document() huma.Config {
 				Schemas: schemas,
 				SecuritySchemes: map[string]*huma.SecurityScheme{
 					"api_key": {Type: "http", Scheme: "bearer", BearerFormat: "dfk_…", Description: "An API key of the clinic."},
+					"token":   {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "A token of the OpenID Connect issuer that is set up, such as a Clerk session token."},
 				},
 			},
 		},

@@ -35,7 +35,7 @@ const patience = 10 * time.Second
 func register[I, O any](a *API, op operation[I, O]) {
 	op.told.check(op.OperationID)
 	a.told[op.OperationID] = op.told.how
-	op.Security = []map[string][]string{{"api_key": {}}}
+	op.Security = []map[string][]string{{"api_key": {}}, {"token": {}}}
 	op.Responses = problems(a.huma.OpenAPI().Components.Schemas, op.more)
 	op.Extensions = map[string]any{"x-roles": permissions[op.OperationID]}
 	huma.Register(a.huma, op.Operation, func(ctx context.Context, in *I) (*O, error) {

@@ -86,7 +86,7 @@ func decide(id, path, summary, description string) huma.Operation {
 }
 
 func hand(by auth.Principal, note string) store.Hand {
-	return store.Hand{Actor: "key:" + by.KeyID.String(), Note: note}
+	return store.Hand{Actor: by.Actor(), Note: note}
 }
 
 func showDecided(d store.Decided, err error) (*decided, error) {

@@ -2,6 +2,7 @@ package api
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/doctorsflow/doctorsflow/internal/auth"
 )
@@ -17,6 +18,16 @@ var permissions = map[string][]auth.Role{
 	"list-audit-log":    {auth.Owner},
 }
 
-func permitted(operation string, role auth.Role) bool {
-	return slices.Contains(permissions[operation], role)
+// permitted reports whether p may call an operation, which only reads or also
+// changes something: by its role, and by its scopes where it has some.
+func permitted(operation string, reads bool, p auth.Principal) bool {
+	if !slices.Contains(permissions[operation], p.Role) {
+		return false
+	}
+	if p.Scopes == "" {
+		return true
+	}
+	return slices.ContainsFunc(strings.Fields(p.Scopes), func(scope string) bool {
+		return scope == operation || scope == "read" && reads || scope == "write"
+	})
 }

@@ -50,7 +50,13 @@ type serveFlags struct {
 	Grace         time.Duration `help:"How long a stopping process may finish its work." default:"20s" env:"GRACE" validate:"min=1000000000"`
 	DatabaseConns int           `help:"Connections of each Postgres pool." default:"8" env:"DATABASE_CONNS" validate:"min=2,max=200"`
 
-	AuditRetention time.Duration `help:"How long rows of the audit log are kept; at least 8760h, a year, and by default three." default:"26280h" env:"AUDIT_RETENTION" validate:"min=31536000000000000"`
+	AuditRetention time.Duration     `help:"How long rows of the audit log are kept; at least 8760h, a year, and by default three." default:"26280h" env:"AUDIT_RETENTION" validate:"min=31536000000000000"`
+	OIDCIssuer     string            `name:"oidc-issuer" help:"Issuer whose bearer tokens the API takes beside its own keys, such as https://clerk.example.com." env:"OIDC_ISSUER" validate:"omitempty,issuer"`
+	OIDCAudience   []string          `name:"oidc-audience" help:"What a token must be for (aud)." env:"OIDC_AUDIENCE"`
+	OIDCParties    []string          `name:"oidc-authorized-parties" help:"Where a token must come from (azp); for Clerk, your application's origins." env:"OIDC_AUTHORIZED_PARTIES"`
+	OIDCRoles      map[string]string `name:"oidc-roles" help:"The issuer's words for owner, staff, viewer and integration, such as nurse=staff; by default Clerk's." env:"OIDC_ROLES" placeholder:"WORD=ROLE"`
+	OIDCOrgClaim   string            `name:"oidc-organization-claim" help:"Claim of the organisation's id; by default Clerk's." env:"OIDC_ORGANIZATION_CLAIM"`
+	OIDCRole       string            `name:"oidc-role-claim" help:"Claim of the member's role; by default Clerk's." env:"OIDC_ROLE_CLAIM"`
 
 	TimeScale float64 `help:"Run the send protocol's times this many times as fast, against a simulator that announces the same scale; a real gateway refuses it." default:"1" env:"TIME_SCALE" validate:"min=1,max=1000"`
 
@@ -88,7 +94,7 @@ var weakSecrets = []string{"demo-secret", "changeme", "secret", "password", "you
 func (f *serveFlags) check() error {
 	var errs []error
 	valid := validator.New()
-	for tag, ok := range map[string]func(string) bool{"listen": listenable, "postgres": postgresURL, "servers": natsURLs} {
+	for tag, ok := range map[string]func(string) bool{"listen": listenable, "postgres": postgresURL, "servers": natsURLs, "issuer": issuerURL} {
 		if err := valid.RegisterValidation(tag, func(l validator.FieldLevel) bool { return ok(l.Field().String()) }); err != nil {
 			return err
 		}
@@ -113,6 +119,7 @@ func (f *serveFlags) check() error {
 			errs = append(errs, err)
 		}
 	}
+	errs = append(errs, f.checkIssuer()...)
 	if f.NATSURL != "" && f.NATSPass == "" {
 		if u, err := url.Parse(f.NATSURL); err == nil && u.User == nil {
 			errs = append(errs, errors.New("NATS_URL has no credentials: put user and password into it, or set NATS_USER and NATS_PASSWORD"))
@@ -186,6 +193,7 @@ func (f *serveFlags) LogValue() slog.Value {
 		slog.String("poll_every", f.PollEvery.String()),
 		slog.Int("slots", f.Slots),
 		slog.Int("database_conns", f.DatabaseConns),
+		slog.String("oidc_issuer", f.OIDCIssuer),
 		slog.String("grace", f.Grace.String()),
 		slog.String("audit_retention", f.AuditRetention.String()),
 		slog.Float64("time_scale", f.TimeScale),

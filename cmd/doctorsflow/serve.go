@@ -181,7 +181,7 @@ func serve(ctx context.Context, f *serveFlags, log *slog.Logger, ready func(runn
 		retention := &recorder.Retention{Ledger: db, Every: 24 * time.Hour, Keep: f.AuditRetention, Logger: log.With("role", "recorder")}
 		group.Go(func() error { return retention.Run(work) })
 	}
-	routes := api.Register(mux, api.Config{DB: db, Broker: bus, Registry: registry, Routes: f.runs("api"), Logger: log.With("role", "api")})
+	routes := api.Register(mux, api.Config{DB: db, Issuer: f.issuer(), Broker: bus, Registry: registry, Routes: f.runs("api"), Logger: log.With("role", "api")})
 	group.Go(func() error { return routes.Run(work) })
 
 	// The door, last.

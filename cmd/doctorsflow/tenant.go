@@ -14,11 +14,13 @@ import (
 )
 
 type tenantCommand struct {
-	List   tenantListCommand   `cmd:"" help:"List the clinics."`
-	Key    tenantKeyCommand    `cmd:"" help:"Make an API key; it is shown once."`
-	Revoke tenantRevokeCommand `cmd:"" help:"End an API key; it is refused within seconds."`
-	Pause  tenantPauseCommand  `cmd:"" help:"Send nothing more for a clinic, or for all; what is under way finishes."`
-	Resume tenantResumeCommand `cmd:"" help:"Send again; what is due goes at once."`
+	List     tenantListCommand   `cmd:"" help:"List the clinics."`
+	Key      tenantKeyCommand    `cmd:"" help:"Make an API key; it is shown once."`
+	Keys     tenantKeysCommand   `cmd:"" help:"List a clinic's API keys, with when each was used last."`
+	Identity identityCommand     `cmd:"" help:"Connect organisations or users of an OpenID Connect issuer."`
+	Revoke   tenantRevokeCommand `cmd:"" help:"End an API key; it is refused within seconds."`
+	Pause    tenantPauseCommand  `cmd:"" help:"Send nothing more for a clinic, or for all; what is under way finishes."`
+	Resume   tenantResumeCommand `cmd:"" help:"Send again; what is due goes at once."`
 }
 
 type tenantListCommand struct{ dataFlags }
@@ -47,6 +49,7 @@ type tenantKeyCommand struct {
 	Name    string        `help:"What the key is for." default:"cli"`
 	Role    string        `help:"owner, staff, viewer or integration." default:"staff" enum:"owner,staff,viewer,integration"`
 	Expires time.Duration `help:"How long it is valid; 0 is for ever." default:"0"`
+	Scope   []string      `help:"Narrow the role: read, write, or ids of operations from /api/docs."`
 }
 
 // Run makes a key and prints it, once and for the last time.
@@ -63,7 +66,7 @@ func (c *tenantKeyCommand) Run(ctx context.Context, o output) error {
 		if c.Expires > 0 {
 			until = time.Now().Add(c.Expires)
 		}
-		key, made, err := db.CreateAPIKey(ctx, ids[0], c.Name, c.Role, until)
+		key, made, err := db.CreateAPIKey(ctx, ids[0], c.Name, c.Role, until, c.Scope...)
 		if err != nil {
 			return err
 		}

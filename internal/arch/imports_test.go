@@ -21,7 +21,7 @@ type layer struct {
 var layers = []layer{
 	{"values", true, []string{
 		"internal/tenant", "internal/phone", "internal/template", "internal/seal",
-		"internal/strictjson", "internal/problem", "internal/failpoint", "migrations",
+		"internal/strictjson", "internal/problem", "internal/failpoint", "internal/auth/oidctest", "migrations",
 	}},
 	{"contracts", true, []string{"internal/event", "internal/workflow", "internal/clinic", "docs/examples"}},
 	{"plumbing", false, []string{"internal/local", "internal/telemetry"}},
@@ -44,6 +44,7 @@ var only = []struct {
 	{pkg: "internal/local", by: []string{"cmd/doctorsflow", "internal/storetest", "internal/streamtest"}},
 	{pkg: "internal/storetest", tests: true},
 	{pkg: "internal/streamtest", tests: true},
+	{pkg: "internal/auth/oidctest", tests: true},
 	{pkg: "providers/providertest", tests: true},
 	{pkg: "providers/simulator", by: []string{"cmd/doctorsflow"}, tests: true},
 	{pkg: "docs/examples", by: []string{"cmd/doctorsflow"}, tests: true},
@@ -54,6 +55,8 @@ var only = []struct {
 	{pkg: "github.com/nats-io/nats-server/v2/...", by: []string{"internal/local", "deploy"}},
 	{pkg: "github.com/jackc/pgx/v5/...", by: []string{"internal/store", "internal/bench", "internal/local", "internal/storetest"}},
 	{pkg: "database/sql", by: []string{"internal/store", "internal/storetest"}},
+	{pkg: "github.com/coreos/go-oidc/v3/...", by: []string{"internal/auth"}},
+	{pkg: "github.com/go-jose/go-jose/v4", by: []string{"internal/auth", "internal/auth/oidctest"}},
 	{pkg: "github.com/pressly/goose/v3/...", by: []string{"internal/store", "internal/storetest"}},
 	{pkg: "github.com/danielgtaylor/huma/v2/...", by: []string{"api"}},
 	{pkg: "github.com/go-playground/validator/v10/...", by: []string{"cmd/doctorsflow", "internal/event"}},
@@ -186,6 +189,9 @@ func TestEveryForbiddenImportIsReported(t *testing.T) {
 		{"rapid_in_role", "planner/x.go", "pgregory.net/rapid", "only for tests"},
 		{"goleak_in_role", "planner/x.go", "go.uber.org/goleak", "only for tests"},
 		{"testscript_in_cmd", "cmd/doctorsflow/x.go", "github.com/rogpeppe/go-internal/testscript", "only for tests"},
+		{"production_uses_oidctest", "cmd/doctorsflow/x.go", ours + "internal/auth/oidctest", "only for tests"},
+		{"oidc_in_api", "api/x.go", "github.com/coreos/go-oidc/v3/oidc", "only for internal/auth"},
+		{"jose_in_api", "api/x.go", "github.com/go-jose/go-jose/v4", "only for internal/auth"},
 		{"standard_webhooks_in_ingest", "ingest/x.go", "github.com/standard-webhooks/standard-webhooks/libraries/go", "only for tests"},
 	}
 	proven := map[string]bool{}

@@ -38,7 +38,21 @@ var Roles = []Role{Owner, Staff, Viewer, Integration}
 type Principal struct {
 	Tenant tenant.ID
 	Role   Role
-	KeyID  uuid.UUID
+	// KeyID is the API key's, Subject the issuer's id of a user; one of the two
+	// is set.
+	KeyID   uuid.UUID
+	Subject string
+	// Scopes narrows what the role may, separated by spaces: read, write, or
+	// ids of operations; "" is everything.
+	Scopes string
+}
+
+// Actor names who is calling, for the audit log: key:<id> or user:<subject>.
+func (p Principal) Actor() string {
+	if p.Subject != "" {
+		return "user:" + p.Subject
+	}
+	return "key:" + p.KeyID.String()
 }
 
 type principalKey struct{}
@@ -55,12 +69,19 @@ type Keys interface {
 	APIKeyByHash(ctx context.Context, hash [sha256.Size]byte) (store.APIKey, error)
 }
 
-// Authenticator knows callers by their API keys. It is safe for concurrent
-// use.
+// Identities is the part of the store that knows whom a token speaks for.
+type Identities interface {
+	TenantOfIdentity(ctx context.Context, issuer, kind, subject string) (tenant.ID, error)
+}
+
+// Authenticator knows callers by their API keys, and by the tokens of an
+// issuer where there is one. It is safe for concurrent use.
 type Authenticator struct {
-	keys  Keys
-	log   *slog.Logger
-	known cache
+	keys       Keys
+	issuer     *Issuer
+	identities Identities
+	log        *slog.Logger
+	known      cache
 }
 
 // New returns an Authenticator. A key that is revoked stays good for at most
@@ -68,6 +89,16 @@ type Authenticator struct {
 func New(keys Keys, log *slog.Logger) *Authenticator {
 	return &Authenticator{keys: keys, log: log}
 }
+
+// Trust also lets in whom the issuer's tokens name, if one of ids is connected
+// with a tenant. It is called before the first request.
+func (a *Authenticator) Trust(issuer *Issuer, ids Identities) *Authenticator {
+	a.issuer, a.identities = issuer, ids
+	return a
+}
+
+// errNotConnected means a good token of nobody that we know.
+var errNotConnected = errors.New("auth: the identity is not connected")
 
 const (
 	lookupTime = 2 * time.Second // then the caller learns that we are not well
@@ -91,7 +122,10 @@ func (a *Authenticator) Require(next http.Handler) http.Handler {
 		case errors.Is(err, store.ErrNotFound):
 			w.Header().Set("WWW-Authenticate", `Bearer realm="doctorsflow"`)
 			problem.Write(w, r, problem.New(problem.Unauthorized))
-		case errors.Is(err, store.ErrUnavailable):
+		case errors.Is(err, errNotConnected):
+			problem.Write(w, r, problem.New(problem.Forbidden).
+				WithDetail("The token is good, and its organisation or user is not connected with a clinic. An operator connects it with: doctorsflow tenant identity add"))
+		case errors.Is(err, store.ErrUnavailable), errors.Is(err, errIssuer):
 			problem.Write(w, r, problem.New(problem.Unavailable).
 				WithDetail("It cannot be checked now who is calling. Nothing was done; send it again after the time in Retry-After.").
 				WithRetryAfter(retryAfter))
@@ -108,10 +142,19 @@ func (a *Authenticator) Require(next http.Handler) http.Handler {
 // that is no good.
 func (a *Authenticator) principal(r *http.Request) (Principal, error) {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	hash, ok := store.HashAPIKey(token)
-	if !ok || !strings.EqualFold(scheme, "Bearer") {
+	if !strings.EqualFold(scheme, "Bearer") {
 		return Principal{}, store.ErrNotFound
 	}
+	if hash, ok := store.HashAPIKey(token); ok {
+		return a.byKey(r, hash)
+	}
+	if a.issuer != nil {
+		return a.byToken(r, token)
+	}
+	return Principal{}, store.ErrNotFound
+}
+
+func (a *Authenticator) byKey(r *http.Request, hash [sha256.Size]byte) (Principal, error) {
 	asked := time.Now()
 	if p, ok := a.known.get(hash, asked); ok {
 		return p, nil
@@ -122,7 +165,39 @@ func (a *Authenticator) principal(r *http.Request) (Principal, error) {
 	if err != nil {
 		return Principal{}, err
 	}
-	p := Principal{Tenant: k.Tenant, Role: Role(k.Role), KeyID: k.ID}
+	p := Principal{Tenant: k.Tenant, Role: Role(k.Role), KeyID: k.ID, Scopes: k.Scopes}
 	a.known.put(hash, p, asked, k.Expires)
 	return p, nil
+}
+
+// byToken judges the token each time, and remembers only whom it speaks for.
+func (a *Authenticator) byToken(r *http.Request, token string) (Principal, error) {
+	asked := time.Now()
+	ctx, cancel := context.WithTimeout(r.Context(), 2*lookupTime)
+	defer cancel()
+	id, err := a.issuer.identify(ctx, token)
+	if errors.Is(err, errToken) {
+		return Principal{}, store.ErrNotFound
+	}
+	if err != nil {
+		return Principal{}, err
+	}
+	kind, subject := store.Organization, id.organization
+	if subject == "" {
+		kind, subject = store.User, id.user
+	}
+	// What separates the parts is in none of them.
+	hash := sha256.Sum256([]byte(id.issuer + "\x00" + kind + "\x00" + subject))
+	p, ok := a.known.get(hash, asked)
+	if !ok {
+		p.Tenant, err = a.identities.TenantOfIdentity(ctx, id.issuer, kind, subject)
+		switch {
+		case errors.Is(err, store.ErrNotFound):
+			return Principal{}, errNotConnected
+		case err != nil:
+			return Principal{}, err
+		}
+		a.known.put(hash, p, asked, time.Time{})
+	}
+	return Principal{Tenant: p.Tenant, Role: id.role, Subject: id.user}, nil
 }

@@ -62,7 +62,7 @@ const MaxNote = 200
 
 // Hand is who decides, and why.
 type Hand struct {
-	// Actor is key:<id of an API key> or cli:<login>.
+	// Actor is key:<id of an API key>, user:<an issuer's id> or cli:<login>.
 	Actor string
 	// Note goes into the audit log. It must not tell of a patient: ids do.
 	Note string
@@ -71,7 +71,7 @@ type Hand struct {
 }
 
 var (
-	actor = regexp.MustCompile(`^(key|cli):[A-Za-z0-9@._\\+-]{1,64}$`)
+	actor = regexp.MustCompile(`^((key|cli):[A-Za-z0-9@._\\+-]{1,64}|(user|system):[!-~]{1,200})$`)
 	// Nine digits, however they are written: more than a date has.
 	longNumber = regexp.MustCompile(`\d(?:[ .()/-]*\d){8}`)
 )
