@@ -23,6 +23,8 @@ type cli struct {
 	Why       whyCommand       `cmd:"" help:"Say why a patient did or did not get each message."`
 	Conserve  conserveCommand  `cmd:"" help:"Check that nothing was lost or doubled; fails if something was."`
 	Tenant    tenantCommand    `cmd:"" help:"List, pause and resume clinics; make API keys."`
+	Patient   patientCommand   `cmd:"" help:"Find a patient by number; erase one for good."`
+	Keys      keysCommand      `cmd:"" help:"Rotate the master key, or clinics' keys, while everything runs."`
 	Parked    parkedCommand    `cmd:"" help:"List, retry and drop the messages that wait for a human."`
 	Bench     benchCommand     `cmd:"" help:"Load the running path over HTTP and measure it, beside the ceilings of this machine."`
 	Simulator simulatorCommand `cmd:"" help:"Run the gateway simulator alone: NHN Alimtalk and SMS, with every trouble on call."`

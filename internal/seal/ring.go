@@ -27,9 +27,9 @@ type Ring struct {
 	reload func() ([]Key, error)
 
 	mu      sync.Mutex
-	masters []*Cipher // the first wraps, every one opens
-	known   []Key     // theirs
-	asked   time.Time // when reload was called last
+	masters []*Cipher                   // the first wraps, every one opens
+	known   []Key                       // theirs
+	asked   time.Time                   // when reload was called last
 	tenants map[tenant.ID]*list.Element // of *entry
 	oldest  *list.List                  // first in, first to expire: all live equally long
 	armed   bool                        // a sweep is scheduled

@@ -161,6 +161,11 @@ func (a *applying) patients(ctx context.Context) error {
 			id, key = uuid.Must(uuid.NewV7()), seal.NewKey()
 			wrapped = a.key.Wrap(key, patientKeyAAD(a.id, id))
 		}
+		var optOuts carrying
+		optOuts.add(a.id, a.key, number)
+		if err := optOuts.carry(ctx, a.tx); err != nil {
+			return err
+		}
 		_, err = a.tx.Exec(ctx, upsertPatient, a.id, id, p.ExternalID, wrapped,
 			sealText(key, p.Name, column(a.id, "patients", "name", id)),
 			sealText(key, number.E164(), column(a.id, "patients", "phone", id)),
@@ -176,7 +181,7 @@ func (a *applying) patients(ctx context.Context) error {
 
 // optOut makes a new suppression part of the patient's difference.
 func (a *applying) optOut(ctx context.Context, number phone.Number, have, want map[string]string) error {
-	fresh, err := suppress(ctx, a.tx, a.id, phoneIndex(a.key, number), "apply")
+	fresh, err := suppress(ctx, a.tx, a.id, phoneIndexes(a.key, number), "apply")
 	if have != nil {
 		have["opted_out"] = fmt.Sprint(!fresh)
 	}
