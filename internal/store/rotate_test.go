@@ -186,7 +186,7 @@ func TestRotationGoesOnWhereItWasBrokenOff(t *testing.T) {
 	}
 	before := l.wrapped()
 	steps := 0
-	for n := 2; !l.broken(n); n += 2 {
+	for n := 2; !l.broken(n); n += 5 {
 		steps++
 		l.everythingOpens(first, n)
 	}
