@@ -228,8 +228,12 @@ func TestNothingOfPatientsLiesAbout(t *testing.T) {
 		`{"patient":{"name":"` + c.word("") + strings.Repeat("x", 70<<10) + `"}}`,
 	} {
 		hook.post(t.Context(), p.http, fmt.Sprint("bad-", n), []byte(body))
-		res, err := http.Post(p.http+hook.url[strings.Index(hook.url, "/api/"):], "application/json", strings.NewReader(body))
-		c.answered(t, res, err)
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, p.http+hook.url[strings.Index(hook.url, "/api/"):], strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/json")
+		c.answered(t, req)
 	}
 	if c.words < 1000 {
 		t.Fatalf("only %d words are planted", c.words)
@@ -240,16 +244,7 @@ func TestNothingOfPatientsLiesAbout(t *testing.T) {
 			t.Fatal(err)
 		}
 		req.Header.Set("Authorization", "Bearer "+apiKey)
-		res, err := http.DefaultClient.Do(req)
-		if strings.HasPrefix(path, "/api/message-logs?limit") {
-			if err != nil {
-				t.Fatal(err)
-			}
-			_ = res.Body.Close()
-			return res.StatusCode
-		}
-		c.answered(t, res, err)
-		return res.StatusCode
+		return c.answered(t, req)
 	}
 	db := openRunning(t, data)
 	waitSent(t, db)
@@ -286,6 +281,10 @@ func TestNothingOfPatientsLiesAbout(t *testing.T) {
 		t.Fatal(err)
 	}
 	command(t, "keys", "rotate-tenant", "canary", "--data", data)
+	// A rotation that was killed before it wrapped anything is finished first.
+	if err := errors.Join(seal.ReplaceMaster(filepath.Join(data, "master.key.previous"), before), seal.ReplaceMaster(filepath.Join(data, "master.key"), seal.NewKey())); err != nil {
+		t.Fatal(err)
+	}
 	fresh := filepath.Join(t.TempDir(), "new.key")
 	command(t, "keys", "rotate-master", "--data", data, "--new-file", fresh)
 	if again := command(t, "keys", "rotate-master", "--data", data, "--new-file", fresh); !strings.Contains(again, "the master key is that of") {
@@ -350,9 +349,11 @@ func TestNothingOfPatientsLiesAbout(t *testing.T) {
 	p.stop()
 }
 
-// answered looks into an answer.
-func (c *canaries) answered(t testing.TB, res *http.Response, err error) {
+// answered makes a request and looks into its answer, unless it is to show
+// the caller's own messages.
+func (c *canaries) answered(t testing.TB, req *http.Request) (status int) {
 	t.Helper()
+	res, err := http.DefaultClient.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -361,7 +362,10 @@ func (c *canaries) answered(t testing.TB, res *http.Response, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.none(t, "the answer to "+res.Request.Method+" "+res.Request.URL.Path, b)
+	if res.StatusCode != http.StatusOK || req.URL.Path != "/api/message-logs" {
+		c.none(t, "the answer to "+req.Method+" "+req.URL.Path, b)
+	}
+	return res.StatusCode
 }
 
 // waitSent waits until whatever is due was sent.

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -26,7 +27,7 @@ func (l *ledger) reading() (end func()) {
 		l.t.Fatal(err)
 	}
 	return func() {
-		if err := tx.Rollback(l.t.Context()); err != nil && err != pgx.ErrTxClosed {
+		if err := tx.Rollback(l.t.Context()); err != nil && !errors.Is(err, pgx.ErrTxClosed) {
 			l.t.Error(err)
 		}
 	}
