@@ -17,6 +17,20 @@ import (
 // it was read and nobody holds it: a rotation waits for no row, so that it can
 // stand in nobody's way for longer than one of its writes takes.
 
+// rowByRow is for writes of few rows of a table whose statistics may know
+// nothing of it yet.
+const rowByRow = `SELECT set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true), set_config('enable_seqscan', 'off', true)`
+
+// write is the end of a batch.
+func (b *moved) write(ctx context.Context, tx pgx.Tx, sql string, args ...any) error {
+	if _, err := tx.Exec(ctx, rowByRow); err != nil {
+		return err
+	}
+	tag, err := tx.Exec(ctx, sql, args...)
+	b.wrote = int(tag.RowsAffected())
+	return err
+}
+
 const selectRotatedPatients = `
 SELECT id, data_key, phone, phone_index FROM patients
 WHERE  tenant_id = $1 AND id > $2 AND data_key IS NOT NULL
@@ -96,8 +110,7 @@ func (m *mover) patients(ctx context.Context, tx pgx.Tx, after uuid.UUID) (b mov
 	if err := optOuts.carry(ctx, tx); err != nil {
 		return b, err
 	}
-	tag, err := tx.Exec(ctx, rotatePatients, m.id, ids, wasKeys, wasIndexes, keys, indexes, last4s)
-	b.wrote = int(tag.RowsAffected())
+	err = b.write(ctx, tx, rotatePatients, m.id, ids, wasKeys, wasIndexes, keys, indexes, last4s)
 	return b, err
 }
 
@@ -178,8 +191,7 @@ func (m *mover) triggers(ctx context.Context, tx pgx.Tx, after uuid.UUID) (b mov
 	if b.needed = len(ids); b.needed == 0 {
 		return b, nil
 	}
-	tag, err := tx.Exec(ctx, rotateTriggers, m.id, ids, wasKeys, wasHashes, keys, hashes, events)
-	b.wrote = int(tag.RowsAffected())
+	err = b.write(ctx, tx, rotateTriggers, m.id, ids, wasKeys, wasHashes, keys, hashes, events)
 	return b, err
 }
 
@@ -231,8 +243,7 @@ func (m *mover) calls(ctx context.Context, tx pgx.Tx, after uuid.UUID) (b moved,
 	if b.needed = len(ids); b.needed == 0 {
 		return b, nil
 	}
-	tag, err := tx.Exec(ctx, rotateCalls, m.id, ids, was, now)
-	b.wrote = int(tag.RowsAffected())
+	err = b.write(ctx, tx, rotateCalls, m.id, ids, was, now)
 	return b, err
 }
 
