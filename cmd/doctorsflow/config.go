@@ -14,8 +14,6 @@ import (
 	"time"
 
 	"github.com/go-playground/validator/v10"
-
-	"github.com/doctorsflow/doctorsflow/internal/seal"
 )
 
 // roles lists every role, in the order in which a trigger meets them.
@@ -24,14 +22,15 @@ var roles = []string{"ingest", "planner", "dispatcher", "recorder", "api"}
 // dataFlags say which data a command works on: a folder of the embedded
 // parts, or an external Postgres.
 type dataFlags struct {
-	Data              string `help:"Folder of the embedded Postgres, NATS and keys." default:"${data}" env:"DOCTORSFLOW_DATA" type:"path" validate:"required"`
-	PostgresBin       string `help:"Folder with postgres and initdb; by default they are looked for, and fetched once if missing." env:"POSTGRES_BIN" type:"path"`
-	DatabaseURL       string `name:"database-url" help:"External Postgres in place of the embedded one: a login that is a member of app_api and app_worker." env:"DATABASE_URL" validate:"omitempty,postgres"`
-	DatabaseWorkerURL string `name:"database-worker-url" help:"Login for app_worker, if it is not DATABASE_URL's." env:"DATABASE_WORKER_URL" validate:"omitempty,postgres"`
-	MasterKey         string `help:"The master key, base64 of 32 random bytes; better in a file." env:"MASTER_KEY" hidden:""`
-	MasterKeyFile     string `help:"File with the master key, mode 0600; by default DATA/master.key, made once." env:"MASTER_KEY_FILE" type:"path"`
-	LogFormat         string `help:"text, json, or auto: text on a terminal." default:"auto" enum:"auto,text,json" env:"LOG_FORMAT"`
-	LogLevel          string `help:"debug, info, warn or error." default:"info" enum:"debug,info,warn,error" env:"LOG_LEVEL"`
+	Data                  string `help:"Folder of the embedded Postgres, NATS and keys." default:"${data}" env:"DOCTORSFLOW_DATA" type:"path" validate:"required"`
+	PostgresBin           string `help:"Folder with postgres and initdb; by default they are looked for, and fetched once if missing." env:"POSTGRES_BIN" type:"path"`
+	DatabaseURL           string `name:"database-url" help:"External Postgres in place of the embedded one: a login that is a member of app_api and app_worker." env:"DATABASE_URL" validate:"omitempty,postgres"`
+	DatabaseWorkerURL     string `name:"database-worker-url" help:"Login for app_worker, if it is not DATABASE_URL's." env:"DATABASE_WORKER_URL" validate:"omitempty,postgres"`
+	MasterKey             string `help:"The master key, base64 of 32 random bytes; better in a file." env:"MASTER_KEY" hidden:""`
+	MasterKeyFile         string `help:"File with the master key, mode 0600; by default DATA/master.key, made once." env:"MASTER_KEY_FILE" type:"path"`
+	MasterKeyFilePrevious string `help:"File with the master key before it, which still opens while the master key is rotated; by default the master key's file with .previous after its name, if there is one." env:"MASTER_KEY_FILE_PREVIOUS" type:"path"`
+	LogFormat             string `help:"text, json, or auto: text on a terminal." default:"auto" enum:"auto,text,json" env:"LOG_FORMAT"`
+	LogLevel              string `help:"debug, info, warn or error." default:"info" enum:"debug,info,warn,error" env:"LOG_LEVEL"`
 }
 
 // serveFlags is every setting of a serving process.
@@ -115,7 +114,7 @@ func (f *serveFlags) check() error {
 		errs = append(errs, errors.New("an external Postgres needs a master key that outlives this machine: set MASTER_KEY_FILE (make one with `openssl rand -base64 32`, mode 0600)"))
 	}
 	if f.MasterKey != "" || f.MasterKeyFile != "" {
-		if _, err := f.master(); err != nil {
+		if _, err := f.masters(); err != nil {
 			errs = append(errs, err)
 		}
 	}
@@ -166,17 +165,6 @@ func natsURLs(s string) bool {
 		}
 	}
 	return true
-}
-
-// master returns the key that wraps every tenant's key.
-func (f *dataFlags) master() (seal.Key, error) {
-	switch {
-	case f.MasterKey != "":
-		return seal.ParseMaster(f.MasterKey)
-	case f.MasterKeyFile != "":
-		return seal.LoadMaster(f.MasterKeyFile)
-	}
-	return seal.LoadOrCreateMaster(filepath.Join(f.Data, "master.key"))
 }
 
 // LogValue lists the settings without a secret in them.

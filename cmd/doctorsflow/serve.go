@@ -88,11 +88,7 @@ func serve(ctx context.Context, f *serveFlags, log *slog.Logger, ready func(runn
 			}
 		}()
 	}
-	master, err := f.master()
-	if err != nil {
-		return err
-	}
-	open := store.Config{Master: master, Timing: store.DefaultTiming.Scaled(f.TimeScale), APIConns: f.DatabaseConns, WorkerConns: f.DatabaseConns}
+	open := store.Config{Masters: f.masters, Timing: store.DefaultTiming.Scaled(f.TimeScale), APIConns: f.DatabaseConns, WorkerConns: f.DatabaseConns}
 	if f.patience > 0 {
 		open.Timing.R = f.patience
 	}

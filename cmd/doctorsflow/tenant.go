@@ -21,6 +21,7 @@ type tenantCommand struct {
 	Revoke   tenantRevokeCommand `cmd:"" help:"End an API key; it is refused within seconds."`
 	Pause    tenantPauseCommand  `cmd:"" help:"Send nothing more for a clinic, or for all; what is under way finishes."`
 	Resume   tenantResumeCommand `cmd:"" help:"Send again; what is due goes at once."`
+	Erase    tenantEraseCommand  `cmd:"" help:"Make a clinic unreadable for good: keys, credentials and patients are destroyed, counts stay."`
 }
 
 type tenantListCommand struct{ dataFlags }

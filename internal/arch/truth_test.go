@@ -109,9 +109,9 @@ func kebab(s string) string {
 var (
 	// ourCommand is a line or a span that runs this program.
 	ourCommand = regexp.MustCompile("doctorsflow(?: [^`|\n]*)")
-	longFlag   = regexp.MustCompile(`(?:^|\s)--([a-z][a-z-]+)`)
+	longFlag   = regexp.MustCompile(`(?:^|\s)--([a-z][a-z0-9-]+)`)
 	// flagSpan is a flag that is named in running text.
-	flagSpan = regexp.MustCompile("`--([a-z][a-z-]+)(?:=[^`]*)?`")
+	flagSpan = regexp.MustCompile("`--([a-z][a-z0-9-]+)(?:=[^`]*)?`")
 	// envSpan is a variable that is named in running text.
 	envSpan = regexp.MustCompile("`([A-Z]+(?:_[A-Z]+)+)(?:=[^`]*)?`")
 )

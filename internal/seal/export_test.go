@@ -6,7 +6,7 @@ func (r *Ring) Held() int {
 	defer r.mu.Unlock()
 	n := 0
 	for at := r.oldest.Front(); at != nil; at = at.Next() {
-		if !at.Value.(*entry).key.IsZero() {
+		if !at.Value.(*entry).set.Key.IsZero() {
 			n++
 		}
 	}

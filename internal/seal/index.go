@@ -58,11 +58,16 @@ type keyed struct {
 }
 
 func (x *Indexer) pool(field string) *sync.Pool {
+	key := x.fieldKey(field)
+	return &sync.Pool{New: func() any { return &keyed{Hash: hmac.New(sha256.New, key[:])} }}
+}
+
+func (x *Indexer) fieldKey(field string) Key {
 	key, err := hkdf.Key(sha256.New, x.tenant[:], nil, indexLabel+field, KeySize)
 	if err != nil {
 		panic(err) // only for a length that HKDF cannot give
 	}
-	return &sync.Pool{New: func() any { return &keyed{Hash: hmac.New(sha256.New, key)} }}
+	return Key(key)
 }
 
 // BlindIndex is [Indexer.Index] for a key used once.

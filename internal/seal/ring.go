@@ -3,10 +3,9 @@ package seal
 import (
 	"bytes"
 	"container/list"
+	"slices"
 	"sync"
 	"time"
-
-	"github.com/google/uuid"
 
 	"github.com/doctorsflow/doctorsflow/internal/tenant"
 )
@@ -20,14 +19,17 @@ const (
 	DefaultTenants = 1024
 )
 
-// Ring holds the master key and, for a few seconds each, the tenants' keys it
+// Ring holds the master keys and, for a few seconds each, the tenants' keys it
 // unwrapped. It is safe for concurrent use.
 type Ring struct {
-	master *Cipher
 	ttl    time.Duration
 	limit  int
+	reload func() ([]Key, error)
 
 	mu      sync.Mutex
+	masters []*Cipher                   // the first wraps, every one opens
+	known   []Key                       // theirs
+	asked   time.Time                   // when reload was called last
 	tenants map[tenant.ID]*list.Element // of *entry
 	oldest  *list.List                  // first in, first to expire: all live equally long
 	armed   bool                        // a sweep is scheduled
@@ -37,18 +39,9 @@ type Ring struct {
 type entry struct {
 	id      tenant.ID
 	wrapped []byte
-	key     Key
+	set     KeySet
 	keys    *TenantKeys
 	until   time.Time
-}
-
-// TenantKeys does what a tenant's key is for: its Cipher wraps the keys of
-// patients and payloads and seals the tenant's own fields, its Indexer computes
-// blind indexes. Hold it for one piece of work only, so that a key destroyed in
-// the database is soon gone from memory too.
-type TenantKeys struct {
-	*Cipher
-	*Indexer
 }
 
 // NewRing returns a Ring that keeps a tenant's key for ttl and at most limit of
@@ -64,16 +57,85 @@ func NewRing(master Key, ttl time.Duration, limit int) *Ring {
 	if limit <= 0 {
 		limit = DefaultTenants
 	}
-	return &Ring{
-		master: NewCipher(master), ttl: ttl, limit: limit,
-		tenants: make(map[tenant.ID]*list.Element), oldest: list.New(),
-	}
+	r := &Ring{ttl: ttl, limit: limit, tenants: make(map[tenant.ID]*list.Element), oldest: list.New()}
+	r.setMasters([]Key{master})
+	return r
 }
+
+// Reload makes the ring ask for the master keys again, at most once a second,
+// when a tenant's key does not open: they may have been rotated. The first of
+// the answer wraps, every one opens. It is called before the ring is used by
+// several goroutines, and asks once at once.
+func (r *Ring) Reload(masters func() ([]Key, error)) error {
+	keys, err := masters()
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.reload = masters
+	r.setMasters(keys)
+	return nil
+}
+
+// setMasters takes the keys, unless there is none. r.mu is held.
+func (r *Ring) setMasters(keys []Key) (changed bool) {
+	if len(keys) == 0 || slices.ContainsFunc(keys, Key.IsZero) || slices.Equal(keys, r.known) {
+		return false
+	}
+	r.known, r.masters = slices.Clone(keys), nil
+	for _, k := range keys {
+		r.masters = append(r.masters, NewCipher(k))
+	}
+	return true
+}
+
+// retry is the least time between two reloads.
+const retry = time.Second
 
 // Wrap returns a tenant's key wrapped for storage; [Ring.Tenant] opens it for
 // the same tenant only.
 func (r *Ring) Wrap(id tenant.ID, key Key) []byte {
-	return r.master.Wrap(key, place(id))
+	return r.WrapSet(id, KeySet{Key: key})
+}
+
+// WrapSet is [Ring.Wrap] for all that a tenant has.
+func (r *Ring) WrapSet(id tenant.ID, s KeySet) []byte {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return s.wrap(r.masters[0], id)
+}
+
+// Set returns all that a tenant has, given as stored, or [ErrOpen], and
+// whether it is wrapped by the first of the master keys. Nothing of it is
+// cached.
+func (r *Ring) Set(id tenant.ID, wrapped []byte) (s KeySet, current bool, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s, err = openSet(r.masters[0], id, wrapped); err == nil {
+		return s, true, nil
+	}
+	s, err = r.open(id, wrapped)
+	return s, false, err
+}
+
+// open unwraps a tenant's keys with whichever master key fits. r.mu is held.
+func (r *Ring) open(id tenant.ID, wrapped []byte) (s KeySet, err error) {
+	try := func() {
+		for _, m := range r.masters {
+			if s, err = openSet(m, id, wrapped); err == nil {
+				return
+			}
+		}
+	}
+	if try(); err == nil || r.reload == nil || time.Since(r.asked) < retry {
+		return s, err
+	}
+	r.asked = time.Now()
+	if keys, rerr := r.reload(); rerr == nil && r.setMasters(keys) {
+		try()
+	}
+	return s, err
 }
 
 // Tenant returns the tenant's key, given as stored, or [ErrOpen]. A cached key
@@ -85,7 +147,7 @@ func (r *Ring) Tenant(id tenant.ID, wrapped []byte) (Key, error) {
 	if err != nil {
 		return Key{}, err
 	}
-	return e.key, nil
+	return e.set.Key, nil
 }
 
 // Keys is [Ring.Tenant] with the ciphers made from the key, which it spares
@@ -98,7 +160,7 @@ func (r *Ring) Keys(id tenant.ID, wrapped []byte) (*TenantKeys, error) {
 		return nil, err
 	}
 	if e.keys == nil {
-		e.keys = &TenantKeys{NewCipher(e.key), NewIndexer(e.key)}
+		e.keys = NewTenantKeys(e.set)
 	}
 	return e.keys, nil
 }
@@ -122,14 +184,14 @@ func (r *Ring) entry(id tenant.ID, wrapped []byte) (*entry, error) {
 		}
 		r.drop(at)
 	}
-	key, err := r.master.Unwrap(wrapped, place(id))
+	set, err := r.open(id, wrapped)
 	if err != nil {
 		return nil, err
 	}
 	if r.oldest.Len() >= r.limit {
 		r.drop(r.oldest.Front())
 	}
-	e := &entry{id: id, wrapped: bytes.Clone(wrapped), key: key, until: now.Add(r.ttl)}
+	e := &entry{id: id, wrapped: bytes.Clone(wrapped), set: set, until: now.Add(r.ttl)}
 	r.tenants[id] = r.oldest.PushBack(e)
 	r.arm(r.ttl)
 	return e, nil
@@ -162,11 +224,6 @@ func (r *Ring) sweep() {
 func (r *Ring) drop(at *list.Element) {
 	e := r.oldest.Remove(at).(*entry)
 	delete(r.tenants, e.id)
-	e.key.Zero()
+	e.set.zero()
 	e.keys = nil
-}
-
-// place is where a tenant's wrapped key belongs.
-func place(id tenant.ID) []byte {
-	return AAD{Tenant: id, Table: "tenants", Column: "key", ID: uuid.UUID(id)}.Bytes()
 }

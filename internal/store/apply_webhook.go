@@ -166,6 +166,11 @@ func (a *applying) patients(ctx context.Context) error {
 		if len(a.optedOut) > optedOut { // a new patient had no row with the number yet
 			a.optedOut[optedOut] = append(a.optedOut[optedOut], id)
 		}
+		var optOuts carrying
+		optOuts.add(a.id, a.key, number)
+		if err := optOuts.carry(ctx, a.tx); err != nil {
+			return err
+		}
 		_, err = a.tx.Exec(ctx, upsertPatient, a.id, id, p.ExternalID, wrapped,
 			sealText(key, p.Name, column(a.id, "patients", "name", id)),
 			sealText(key, number.E164(), column(a.id, "patients", "phone", id)),
@@ -181,7 +186,7 @@ func (a *applying) patients(ctx context.Context) error {
 
 // optOut makes a new suppression part of the patient's difference.
 func (a *applying) optOut(ctx context.Context, number phone.Number, have, want map[string]string) error {
-	fresh, patients, err := suppress(ctx, a.tx, a.id, phoneIndex(a.key, number), "apply")
+	fresh, patients, err := suppress(ctx, a.tx, a.id, phoneIndexes(a.key, number), "apply")
 	if fresh {
 		a.optedOut = append(a.optedOut, patients)
 	}

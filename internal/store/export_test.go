@@ -6,6 +6,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/doctorsflow/doctorsflow/internal/phone"
 	"github.com/doctorsflow/doctorsflow/internal/tenant"
 )
 
@@ -26,3 +27,15 @@ func (db *DB) InTenant(ctx context.Context, id tenant.ID, f func(pgx.Tx) error) 
 
 // APIPool is the connections that tenants share.
 func (db *DB) APIPool() *pgxpool.Pool { return db.api }
+
+// OptOut opts a number out of everything.
+func (db *DB) OptOut(ctx context.Context, id tenant.ID, n phone.Number) error {
+	return db.inTenant(ctx, id, func(tx pgx.Tx) error {
+		keys, err := db.tenantKey(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		_, _, err = suppress(ctx, tx, id, phoneIndexes(keys, n), "test")
+		return err
+	})
+}

@@ -171,9 +171,9 @@ func byTenant(calls []Accept) []*accepting {
 }
 
 func (db *DB) acceptOf(ctx context.Context, tx pgx.Tx, a *accepting, calls []Accept, out []AcceptResult) error {
-	hashes := make(map[int][]byte, len(a.calls))
+	hashes := make(map[int]bodyHash, len(a.calls))
 	for _, i := range a.calls {
-		hashes[i] = blind(a.key, "triggers.body", string(calls[i].Body))
+		hashes[i] = blinds(a.key, indexBody, string(calls[i].Body))
 	}
 	if err := nameByBody(ctx, tx, a, calls, hashes); err != nil {
 		return err
@@ -197,7 +197,7 @@ func (db *DB) acceptOf(ctx context.Context, tx pgx.Tx, a *accepting, calls []Acc
 		return cmp.Or(strings.Compare(calls[i].Source, calls[j].Source), strings.Compare(calls[i].EventID, calls[j].EventID))
 	})
 	for _, i := range a.fresh {
-		rows.add(a, &calls[i], out[i].TriggerID, hashes[i])
+		rows.add(a, &calls[i], out[i].TriggerID, hashes[i].written())
 	}
 	var stored map[uuid.UUID]bool
 	var batch pgx.Batch
@@ -225,7 +225,7 @@ func (db *DB) acceptOf(ctx context.Context, tx pgx.Tx, a *accepting, calls []Acc
 			continue
 		}
 		out[i] = AcceptResult{TriggerID: out[f].TriggerID, Status: Duplicate}
-		if out[f].Status == Conflict || !slices.Equal(hashes[i], hashes[f]) {
+		if out[f].Status == Conflict || !hashes[i].is(hashes[f].written()) {
 			out[i].Status = Conflict
 		}
 	}
@@ -238,32 +238,40 @@ func (db *DB) acceptOf(ctx context.Context, tx pgx.Tx, a *accepting, calls []Acc
 const firstLook = 5 * time.Second
 
 // nameByBody gives calls without an event id one made of their body's hash.
-func nameByBody(ctx context.Context, tx pgx.Tx, a *accepting, calls []Accept, hashes map[int][]byte) error {
+func nameByBody(ctx context.Context, tx pgx.Tx, a *accepting, calls []Accept, hashes map[int]bodyHash) error {
 	var nameless []int
 	for _, i := range a.calls {
 		if calls[i].EventID == "" {
 			nameless = append(nameless, i)
 		}
 	}
-	slices.SortFunc(nameless, func(i, j int) int { return slices.Compare(hashes[i], hashes[j]) })
+	slices.SortFunc(nameless, func(i, j int) int { return slices.Compare(hashes[i].sorted()[0], hashes[j].sorted()[0]) })
 	for _, i := range nameless {
 		c := &calls[i]
-		prefix := fmt.Sprintf("body:%x:", hashes[i])
-		if _, err := tx.Exec(ctx, lockBody, c.Source, hashes[i]); err != nil {
-			return err
+		for _, hash := range hashes[i].sorted() {
+			if _, err := tx.Exec(ctx, lockBody, c.Source, hash); err != nil {
+				return err
+			}
 		}
-		err := tx.QueryRow(ctx, selectRecentBody, a.tenant, c.Source, prefix, prefix+"~").Scan(&c.EventID)
-		if errors.Is(err, pgx.ErrNoRows) {
-			c.EventID = prefix + c.Received.UTC().Format("20060102T150405")
-		} else if err != nil {
-			return err
+		for _, hash := range hashes[i] {
+			prefix := bodyEvent(hash)
+			err := tx.QueryRow(ctx, selectRecentBody, a.tenant, c.Source, prefix, prefix+"~").Scan(&c.EventID)
+			if err == nil {
+				break
+			}
+			if !errors.Is(err, pgx.ErrNoRows) {
+				return err
+			}
+		}
+		if c.EventID == "" {
+			c.EventID = bodyEvent(hashes[i].written()) + c.Received.UTC().Format("20060102T150405")
 		}
 	}
 	return nil
 }
 
 // known fills in the calls whose event was there before.
-func known(ctx context.Context, tx pgx.Tx, a *accepting, calls []Accept, hashes map[int][]byte, stored map[uuid.UUID]bool, out []AcceptResult) error {
+func known(ctx context.Context, tx pgx.Tx, a *accepting, calls []Accept, hashes map[int]bodyHash, stored map[uuid.UUID]bool, out []AcceptResult) error {
 	missing := map[eventKey]int{}
 	var sources, events []string
 	for _, i := range a.fresh {
@@ -284,7 +292,7 @@ func known(ctx context.Context, tx pgx.Tx, a *accepting, calls []Accept, hashes 
 		i := missing[k]
 		delete(missing, k)
 		out[i] = AcceptResult{TriggerID: id, Status: Duplicate}
-		if !slices.Equal(hash, hashes[i]) {
+		if !hashes[i].is(hash) {
 			out[i].Status = Conflict
 		}
 		return nil

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/google/uuid"
@@ -10,6 +11,56 @@ import (
 	"github.com/doctorsflow/doctorsflow/internal/seal"
 	"github.com/doctorsflow/doctorsflow/internal/tenant"
 )
+
+// newRing returns the ring with the master keys.
+func newRing(c Config) (*seal.Ring, error) {
+	if c.Masters == nil {
+		return seal.NewRing(c.Master, 0, 0), nil
+	}
+	keys, err := c.Masters()
+	if err != nil {
+		return nil, err
+	}
+	if len(keys) == 0 {
+		return nil, ErrWrongMaster
+	}
+	ring := seal.NewRing(keys[0], 0, 0)
+	return ring, ring.Reload(c.Masters)
+}
+
+// ErrWrongMaster means that the data was sealed under another master key.
+var ErrWrongMaster = errors.New("store: this is not the master key that the data was sealed with; bring back the one from the backup (MASTER_KEY_FILE, or master.key in the data folder)")
+
+const selectTenantKeys = `SELECT id, data_key FROM tenants WHERE data_key IS NOT NULL ORDER BY id`
+
+// checkMaster opens one tenant's key, before a wrong master key can be taken
+// for erased patients. One that does not open says nothing of the others.
+func (db *DB) checkMaster(ctx context.Context) error {
+	if db.worker == nil {
+		return nil
+	}
+	rows, err := db.worker.Query(ctx, selectTenantKeys)
+	if err != nil {
+		return fmt.Errorf("store: check the master key: %w", unavailable(err))
+	}
+	var id tenant.ID
+	var wrapped []byte
+	n, opened := 0, false
+	if _, err := pgx.ForEachRow(rows, []any{&id, &wrapped}, func() error {
+		n++
+		if !opened {
+			_, err := db.unwrap(id, wrapped)
+			opened = err == nil
+		}
+		return nil
+	}); err != nil {
+		return fmt.Errorf("store: check the master key: %w", unavailable(err))
+	}
+	if n > 0 && !opened {
+		return ErrWrongMaster
+	}
+	return nil
+}
 
 // unwrap opens a tenant's key; a tenant without one was erased.
 func (db *DB) unwrap(id tenant.ID, wrapped []byte) (*seal.TenantKeys, error) {
@@ -59,8 +110,22 @@ func column(id tenant.ID, table, col string, row uuid.UUID) seal.AAD {
 	return seal.AAD{Tenant: id, Table: table, Column: col, ID: row}
 }
 
-// blind is the keyed index of a value; the field's name separates indexes.
+// blind is the keyed index of a value to be written; the field's name separates
+// indexes.
 func blind(keys *seal.TenantKeys, field, value string) []byte {
 	index := keys.Index(field, value)
 	return index[:]
+}
+
+// blinds are the indexes that a row with the value may have: while the
+// tenant's key is rotated, one under each key.
+func blinds(keys *seal.TenantKeys, field, value string) [][]byte {
+	return byteSlices(keys.Indexes(field, value))
+}
+
+func byteSlices(indexes [][seal.IndexSize]byte) (out [][]byte) {
+	for _, index := range indexes {
+		out = append(out, index[:])
+	}
+	return out
 }

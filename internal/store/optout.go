@@ -2,16 +2,19 @@ package store
 
 import (
 	"context"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/doctorsflow/doctorsflow/internal/phone"
+	"github.com/doctorsflow/doctorsflow/internal/seal"
 	"github.com/doctorsflow/doctorsflow/internal/tenant"
 )
 
 // A claim holds the patient's row FOR SHARE, so that after this one either the
 // claim is committed (and in flight) or it will see the suppression.
-const lockPatientsOfPhone = `SELECT id FROM patients WHERE tenant_id = $1 AND phone_index = $2 ORDER BY id FOR UPDATE`
+const lockPatientsOfPhone = `SELECT id FROM patients WHERE tenant_id = $1 AND phone_index = ANY ($2) ORDER BY id FOR UPDATE`
 
 const insertSuppression = `
 INSERT INTO suppressions (tenant_id, id, phone_index, source)
@@ -19,15 +22,83 @@ SELECT $1, $2, $3, $4
 WHERE  NOT EXISTS (SELECT FROM suppressions WHERE tenant_id = $1 AND phone_index = $3 AND channel IS NULL AND class IS NULL AND lifted_at IS NULL)`
 
 // suppress opts a number out of everything and reports whether it was not
-// before, and which patients have the number. The caller has it audited.
-func suppress(ctx context.Context, tx pgx.Tx, id tenant.ID, phoneIndex []byte, source string) (fresh bool, patients []uuid.UUID, err error) {
-	rows, err := tx.Query(ctx, lockPatientsOfPhone, id, phoneIndex)
+// before, and which patients have the number; the caller has it audited.
+// indexes are all that a patient's row with the number may have: while
+// the tenant's key is rotated, the opt-out stands under each.
+func suppress(ctx context.Context, tx pgx.Tx, id tenant.ID, indexes [][]byte, source string) (fresh bool, patients []uuid.UUID, err error) {
+	rows, err := tx.Query(ctx, lockPatientsOfPhone, id, indexes)
 	if err != nil {
 		return false, nil, err
 	}
 	if patients, err = pgx.CollectRows(rows, pgx.RowTo[uuid.UUID]); err != nil {
 		return false, nil, err
 	}
-	tag, err := tx.Exec(ctx, insertSuppression, id, uuid.Must(uuid.NewV7()), phoneIndex, source)
-	return tag.RowsAffected() > 0, patients, err
+	for _, index := range indexes {
+		tag, err := tx.Exec(ctx, insertSuppression, id, uuid.Must(uuid.NewV7()), index, source)
+		if err != nil {
+			return false, nil, err
+		}
+		fresh = fresh || tag.RowsAffected() > 0
+	}
+	return fresh, patients, nil
+}
+
+const selectPastSuppressions = `
+SELECT n.tenant_id, n.now, x.channel, x.class, x.source, x.created_at
+FROM   unnest($1::uuid[], $2::bytea[], $3::bytea[]) AS n (tenant_id, past, now)
+JOIN   suppressions x ON x.tenant_id = n.tenant_id AND x.phone_index = n.past AND x.lifted_at IS NULL`
+
+const insertCarried = `
+INSERT INTO suppressions (tenant_id, id, phone_index, channel, class, source, created_at)
+SELECT $1, $2, $3, $4, $5, $6, $7
+WHERE  NOT EXISTS (SELECT FROM suppressions WHERE tenant_id = $1 AND phone_index = $3 AND lifted_at IS NULL
+                   AND channel IS NOT DISTINCT FROM $4 AND class IS NOT DISTINCT FROM $5)`
+
+// carrying copies opt-outs to the index under which a patient's row is about
+// to be written, from those under earlier keys of the tenant. A claim compares
+// the row's index with the opt-outs' and sees both change at once. It is
+// nothing for a tenant whose key was never rotated.
+type carrying struct {
+	tenants   []tenant.ID
+	past, now [][]byte
+}
+
+func (c *carrying) add(id tenant.ID, keys *seal.TenantKeys, n phone.Number) {
+	if n.IsZero() {
+		return
+	}
+	for _, past := range keys.Past(indexPhone, n.E164()) {
+		c.pair(id, past[:], phoneIndex(keys, n))
+	}
+}
+
+func (c *carrying) pair(id tenant.ID, past, now []byte) {
+	c.tenants, c.past, c.now = append(c.tenants, id), append(c.past, past), append(c.now, now)
+}
+
+func (c *carrying) carry(ctx context.Context, tx querier) error {
+	if len(c.tenants) == 0 {
+		return nil
+	}
+	type optOut struct {
+		Tenant         tenant.ID
+		Index          []byte
+		Channel, Class *string
+		Source         string
+		Created        time.Time
+	}
+	rows, err := tx.Query(ctx, selectPastSuppressions, c.tenants, c.past, c.now)
+	if err != nil {
+		return err
+	}
+	list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[optOut])
+	if err != nil {
+		return err
+	}
+	for _, o := range list {
+		if _, err := tx.Exec(ctx, insertCarried, o.Tenant, uuid.Must(uuid.NewV7()), o.Index, o.Channel, o.Class, o.Source, o.Created); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -68,8 +68,9 @@ func lockNewPhones(ctx context.Context, tx querier, triggers []*planned) error {
 	var indexes [][]byte
 	for _, t := range triggers {
 		if r := t.reading.Patient; t.reading.Ignored == "" && r.ID == uuid.Nil && r.ExternalID == "" {
-			tenants = append(tenants, t.Tenant)
-			indexes = append(indexes, phoneIndex(t.tenantKey, r.Phone))
+			for _, index := range phoneIndexes(t.tenantKey, r.Phone) {
+				tenants, indexes = append(tenants, t.Tenant), append(indexes, index)
+			}
 		}
 	}
 	if len(tenants) == 0 {
@@ -113,6 +114,9 @@ func (db *DB) resolveOnce(ctx context.Context, tx querier, triggers []*planned) 
 	if len(rows.ids) == 0 {
 		return nil, nil
 	}
+	if err := rows.optOuts.carry(ctx, tx); err != nil {
+		return nil, err
+	}
 	stored, err := collectIDs(tx.Query(ctx, insertPatients, rows.args()...))
 	if err != nil {
 		return nil, err
@@ -147,13 +151,21 @@ func findPatients(ctx context.Context, tx querier, triggers []*planned) ([][]pat
 			})
 			return err
 		}
+		also := func(rows pgx.Rows) error {
+			before := found[i]
+			err := collect(rows)
+			found[i] = append(before, found[i]...)
+			return err
+		}
 		switch r := t.reading.Patient; {
 		case r.ID != uuid.Nil:
 			batch.Queue(selectPatientByID, t.Tenant, r.ID).Query(collect)
 		case r.ExternalID != "":
 			batch.Queue(selectPatientByExternal, t.Tenant, r.ExternalID).Query(collect)
 		default:
-			batch.Queue(selectPatientsByPhone, t.Tenant, phoneIndex(t.tenantKey, r.Phone)).Query(collect)
+			for _, index := range phoneIndexes(t.tenantKey, r.Phone) {
+				batch.Queue(selectPatientsByPhone, t.Tenant, index).Query(also)
+			}
 		}
 	}
 	return found, tx.SendBatch(ctx, &batch).Close()
@@ -192,6 +204,7 @@ type patientRows struct {
 	ids                                  []uuid.UUID
 	externals                            []*string
 	keys, names, phones, indexes, last4s [][]byte
+	optOuts                              carrying
 }
 
 func (r *patientRows) add(id tenant.ID, tenantKey *seal.TenantKeys, ref PatientRef) *patientKey {
@@ -202,6 +215,7 @@ func (r *patientRows) add(id tenant.ID, tenantKey *seal.TenantKeys, ref PatientR
 	r.phones = append(r.phones, sealText(p.key, ref.Phone.E164(), column(id, "patients", "phone", p.id)))
 	r.indexes = append(r.indexes, phoneIndex(tenantKey, ref.Phone))
 	r.last4s = append(r.last4s, blind(tenantKey, indexLast4, ref.Phone.Last4()))
+	r.optOuts.add(id, tenantKey, ref.Phone)
 	return p
 }
 
@@ -214,6 +228,14 @@ func phoneIndex(tenantKey *seal.TenantKeys, n phone.Number) []byte {
 		return nil
 	}
 	return blind(tenantKey, indexPhone, n.E164())
+}
+
+// phoneIndexes are those that a patient with the number may have.
+func phoneIndexes(tenantKey *seal.TenantKeys, n phone.Number) [][]byte {
+	if n.IsZero() {
+		return [][]byte{nil}
+	}
+	return blinds(tenantKey, indexPhone, n.E164())
 }
 
 // sealText seals s, or returns nil for "".

@@ -34,6 +34,9 @@ type Config struct {
 	APIConns, WorkerConns int
 	// Master unwraps the tenants' keys.
 	Master seal.Key
+	// Masters, if set, is asked in its place, and again when a tenant's key
+	// does not open: the first wraps, every one opens.
+	Masters func() ([]seal.Key, error)
 	// Timing is the send protocol's; zero values take the defaults.
 	Timing Timing
 }
@@ -52,8 +55,10 @@ type DB struct {
 // sentences for an operator; see [UnsafeLoginError] and [UnsafeSchemaError].
 func Open(ctx context.Context, c Config) (*DB, error) {
 	db := &DB{timing: c.Timing.withDefaults()}
-	db.ring = seal.NewRing(c.Master, 0, 0)
 	var err error
+	if db.ring, err = newRing(c); err != nil {
+		return nil, err
+	}
 	if c.APIURL != "" {
 		if db.api, err = openPool(ctx, c.APIURL, roleAPI, c.APIConns); err != nil {
 			return nil, err
@@ -72,30 +77,6 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 		}
 	}
 	return db, nil
-}
-
-// ErrWrongMaster means that the data was sealed under another master key.
-var ErrWrongMaster = errors.New("store: this is not the master key that the data was sealed with; bring back the one from the backup (MASTER_KEY_FILE, or master.key in the data folder)")
-
-// checkMaster opens one tenant's key, before a wrong master key can be taken
-// for erased patients.
-func (db *DB) checkMaster(ctx context.Context) error {
-	if db.worker == nil {
-		return nil
-	}
-	var id tenant.ID
-	var wrapped []byte
-	err := db.worker.QueryRow(ctx, `SELECT id, data_key FROM tenants WHERE data_key IS NOT NULL LIMIT 1`).Scan(&id, &wrapped)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("store: check the master key: %w", unavailable(err))
-	}
-	if _, err := db.unwrap(id, wrapped); err != nil {
-		return ErrWrongMaster
-	}
-	return nil
 }
 
 // Close waits for running statements and closes the pools.
