@@ -43,12 +43,16 @@ type serveFlags struct {
 	NATSUser      string        `name:"nats-user" help:"User of the external NATS, if it is not in the URL." env:"NATS_USER"`
 	NATSPass      string        `name:"nats-password" help:"Its password." env:"NATS_PASSWORD"`
 	NATSListen    string        `name:"nats-listen" help:"Where the embedded NATS listens; a taken port becomes a free one." default:"127.0.0.1:4222" env:"NATS_LISTEN" validate:"listen"`
+	NATSTLSCert   string        `name:"nats-tls-cert" help:"Certificate chain (PEM) of the embedded NATS; needed where it is not on loopback." env:"NATS_TLS_CERT" type:"path"`
+	NATSTLSKey    string        `name:"nats-tls-key" help:"Its key (PEM)." env:"NATS_TLS_KEY" type:"path"`
 	Replicas      int           `help:"Replicas of each stream; 3 in a cluster." default:"1" env:"NATS_REPLICAS" validate:"oneof=1 3 5"`
 	Simulator     string        `help:"Where the built-in gateway simulator listens; off runs none. Without configuration it runs; with an external Postgres it does not." env:"SIMULATOR" placeholder:"ADDR|off"`
 	PollEvery     time.Duration `help:"How often each gateway account is asked for results." default:"15s" env:"POLL_EVERY" validate:"min=100000000"`
 	Slots         int           `help:"Requests under way at once." default:"256" env:"SLOTS" validate:"min=1,max=10000"`
 	Grace         time.Duration `help:"How long a stopping process may finish its work." default:"20s" env:"GRACE" validate:"min=1000000000"`
 	DatabaseConns int           `help:"Connections of each Postgres pool." default:"8" env:"DATABASE_CONNS" validate:"min=2,max=200"`
+
+	NATSCalloutSeed string `name:"nats-callout-seed" help:"Seed with which clinics' connections are vouched for to an external NATS; make one with tenant nats-creds issuer." env:"NATS_CALLOUT_SEED"`
 
 	TimeScale float64 `help:"Run the send protocol's times this many times as fast, against a simulator that announces the same scale; a real gateway refuses it." default:"1" env:"TIME_SCALE" validate:"min=1,max=1000"`
 

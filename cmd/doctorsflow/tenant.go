@@ -19,6 +19,8 @@ type tenantCommand struct {
 	Revoke tenantRevokeCommand `cmd:"" help:"End an API key; it is refused within seconds."`
 	Pause  tenantPauseCommand  `cmd:"" help:"Send nothing more for a clinic, or for all; what is under way finishes."`
 	Resume tenantResumeCommand `cmd:"" help:"Send again; what is due goes at once."`
+
+	NATSCreds natsCredsCommand `cmd:"" name:"nats-creds" help:"What clinic systems connect to NATS with."`
 }
 
 type tenantListCommand struct{ dataFlags }
