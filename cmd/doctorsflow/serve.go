@@ -107,6 +107,9 @@ func serve(ctx context.Context, f *serveFlags, log *slog.Logger, ready func(runn
 		return err
 	}
 	down.add(func(ctx context.Context) error { return closeLedger(ctx, db) })
+	if err := unsafeLedger(ctx, f, db); err != nil {
+		return err
+	}
 
 	// The broker.
 	bus, vouch, err := broker(ctx, f, &where, down, log)
