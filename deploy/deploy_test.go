@@ -217,7 +217,9 @@ func TestNATSAcceptsItsConfiguration(t *testing.T) {
 	}
 }
 
-func TestNATSStartsAndOpsMayOnlyWatch(t *testing.T) {
+// startNode starts one node without its peers, and returns its users' passwords.
+func startNode(t *testing.T) (*server.Server, map[string]string) {
+	t.Helper()
 	opts := natsOptions(t)
 	opts.Routes, opts.Cluster = nil, server.ClusterOpts{} // one node without peers elects no leader
 	opts.Port, opts.HTTPPort, opts.Host = server.RANDOM_PORT, 0, "127.0.0.1"
@@ -231,6 +233,16 @@ func TestNATSStartsAndOpsMayOnlyWatch(t *testing.T) {
 	if !s.ReadyForConnections(20e9) {
 		t.Fatal("the server is not ready")
 	}
+	passwords := map[string]string{}
+	for _, u := range opts.Users {
+		passwords[u.Username] = u.Password
+	}
+	return s, passwords
+}
+
+func TestNATSStartsAndOpsMayOnlyWatch(t *testing.T) {
+	s, _ := startNode(t)
+	opts := natsOptions(t)
 	ops := opts.Users[slices.IndexFunc(opts.Users, func(u *server.User) bool { return u.Username == "ops" })]
 	if got := ops.Permissions.Publish.Deny; !slices.Equal(got, []string{">"}) {
 		t.Errorf("ops may publish: denied is only %v", got)
