@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -263,7 +264,9 @@ webhooks:
 	// The process itself refuses too, before it listens.
 	var out strings.Builder
 	args := append([]string{"serve", "--data", filepath.Join(t.TempDir(), "data"), "--http-addr", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0"}, ledger...)
-	if code := run(t.Context(), args, &out, &out); code != 1 || !strings.Contains(out.String(), "has a sample value as app_key or secret") || strings.Contains(out.String(), "s3cr3t") {
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second) // or it serves for ever
+	defer cancel()
+	if code := run(ctx, args, &out, &out); code != 1 || !strings.Contains(out.String(), "has a sample value as app_key or secret") || strings.Contains(out.String(), "s3cr3t") {
 		t.Errorf("serve: exit %d, %s", code, &out)
 	}
 	out.Reset()
