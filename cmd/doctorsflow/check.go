@@ -132,9 +132,9 @@ func printSafeguards(w io.Writer, list []verdict) (refused int) {
 			refused++
 			fmt.Fprintf(w, "refused   %-19s %s\n", v.id, oneLine(v.err))
 		case v.known:
-			fmt.Fprintf(w, "ok        %-19s not %s\n", v.id, v.what)
+			fmt.Fprintf(w, "ok        %-19s refuses %s\n", v.id, v.what)
 		default:
-			fmt.Fprintf(w, "at start  %-19s not %s\n", v.id, v.what)
+			fmt.Fprintf(w, "at start  %-19s refuses %s\n", v.id, v.what)
 		}
 	}
 	return refused
