@@ -14,6 +14,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nkeys"
 )
 
 type compose struct {
@@ -159,7 +160,20 @@ func TestComposeNamesWhatItDeclares(t *testing.T) {
 // environment as the compose file has it.
 func natsOptions(t *testing.T) *server.Options {
 	t.Helper()
-	secret := func(name string) string { return "p1e9" + strings.ToLower(name) }
+	key, err := nkeys.CreateAccount()
+	if err != nil {
+		t.Fatal(err)
+	}
+	issuer, err := key.PublicKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret := func(name string) string {
+		if name == "NATS_CALLOUT_ISSUER" {
+			return issuer
+		}
+		return "p1e9" + strings.ToLower(name)
+	}
 	for name, value := range readCompose(t).Services["nats-1"].Environment {
 		if strings.Contains(value, "${") {
 			value = secret(name)
@@ -189,14 +203,23 @@ func TestNATSAcceptsItsConfiguration(t *testing.T) {
 	if !opts.JetStream || opts.StoreDir != "/data" || opts.SystemAccount != "SYS" {
 		t.Errorf("JetStream %v in %q, system account %q", opts.JetStream, opts.StoreDir, opts.SystemAccount)
 	}
+	callout := opts.AuthCallout
+	if callout == nil || callout.Account != "APP" {
+		t.Fatalf("clinics are not asked about: %+v", callout)
+	}
 	for _, u := range opts.Users {
+		if !slices.Contains(callout.AuthUsers, u.Username) {
+			t.Errorf("user %s would be asked about, and nobody could answer", u.Username)
+		}
 		if u.Password == "" || u.Account == nil {
 			t.Errorf("user %s has no password or no account", u.Username)
 		}
 	}
 }
 
-func TestNATSStartsAndOpsMayOnlyWatch(t *testing.T) {
+// startNode starts one node without its peers, and returns its users' passwords.
+func startNode(t *testing.T) (*server.Server, map[string]string) {
+	t.Helper()
 	opts := natsOptions(t)
 	opts.Routes, opts.Cluster = nil, server.ClusterOpts{} // one node without peers elects no leader
 	opts.Port, opts.HTTPPort, opts.Host = server.RANDOM_PORT, 0, "127.0.0.1"
@@ -210,6 +233,16 @@ func TestNATSStartsAndOpsMayOnlyWatch(t *testing.T) {
 	if !s.ReadyForConnections(20e9) {
 		t.Fatal("the server is not ready")
 	}
+	passwords := map[string]string{}
+	for _, u := range opts.Users {
+		passwords[u.Username] = u.Password
+	}
+	return s, passwords
+}
+
+func TestNATSStartsAndOpsMayOnlyWatch(t *testing.T) {
+	s, _ := startNode(t)
+	opts := natsOptions(t)
 	ops := opts.Users[slices.IndexFunc(opts.Users, func(u *server.User) bool { return u.Username == "ops" })]
 	if got := ops.Permissions.Publish.Deny; !slices.Equal(got, []string{">"}) {
 		t.Errorf("ops may publish: denied is only %v", got)
@@ -219,5 +252,8 @@ func TestNATSStartsAndOpsMayOnlyWatch(t *testing.T) {
 	}
 	if app, err := s.LookupAccount("APP"); err != nil || !app.JetStreamEnabled() {
 		t.Errorf("account APP has no JetStream: %v", err)
+	}
+	if clinics, err := s.LookupAccount("CLINICS"); err != nil || clinics.JetStreamEnabled() {
+		t.Errorf("account CLINICS has JetStream, or is not there: %v", err)
 	}
 }

@@ -29,6 +29,7 @@ type dataFlags struct {
 	MasterKey             string `help:"The master key, base64 of 32 random bytes; better in a file." env:"MASTER_KEY" hidden:""`
 	MasterKeyFile         string `help:"File with the master key, mode 0600; by default DATA/master.key, made once." env:"MASTER_KEY_FILE" type:"path"`
 	MasterKeyFilePrevious string `help:"File with the master key before it, which still opens while the master key is rotated; by default the master key's file with .previous after its name, if there is one." env:"MASTER_KEY_FILE_PREVIOUS" type:"path"`
+	PlaintextNetwork      bool   `help:"Postgres and NATS are reached over a network of one host's own, such as a container bridge: do not ask for TLS." env:"PLAINTEXT_NETWORK"`
 	LogFormat             string `help:"text, json, or auto: text on a terminal." default:"auto" enum:"auto,text,json" env:"LOG_FORMAT"`
 	LogLevel              string `help:"debug, info, warn or error." default:"info" enum:"debug,info,warn,error" env:"LOG_LEVEL"`
 }
@@ -36,18 +37,23 @@ type dataFlags struct {
 // serveFlags is every setting of a serving process.
 type serveFlags struct {
 	dataFlags
-	Roles         []string      `help:"Roles to run: ${enum}." default:"ingest,planner,dispatcher,recorder,api" enum:"ingest,planner,dispatcher,recorder,api" env:"ROLES" validate:"min=1"`
-	HTTPAddr      string        `name:"http-addr" help:"Where webhooks and the API are served." default:"127.0.0.1:8080" env:"HTTP_ADDR" validate:"listen"`
-	NATSURL       string        `name:"nats-url" help:"External NATS (2.14.9 or newer) in place of the embedded one." env:"NATS_URL" validate:"omitempty,servers"`
-	NATSUser      string        `name:"nats-user" help:"User of the external NATS, if it is not in the URL." env:"NATS_USER"`
-	NATSPass      string        `name:"nats-password" help:"Its password." env:"NATS_PASSWORD"`
-	NATSListen    string        `name:"nats-listen" help:"Where the embedded NATS listens; a taken port becomes a free one." default:"127.0.0.1:4222" env:"NATS_LISTEN" validate:"listen"`
-	Replicas      int           `help:"Replicas of each stream; 3 in a cluster." default:"1" env:"NATS_REPLICAS" validate:"oneof=1 3 5"`
-	Simulator     string        `help:"Where the built-in gateway simulator listens; off runs none. Without configuration it runs; with an external Postgres it does not." env:"SIMULATOR" placeholder:"ADDR|off"`
-	PollEvery     time.Duration `help:"How often each gateway account is asked for results." default:"15s" env:"POLL_EVERY" validate:"min=100000000"`
-	Slots         int           `help:"Requests under way at once." default:"256" env:"SLOTS" validate:"min=1,max=10000"`
-	Grace         time.Duration `help:"How long a stopping process may finish its work." default:"20s" env:"GRACE" validate:"min=1000000000"`
-	DatabaseConns int           `help:"Connections of each Postgres pool." default:"8" env:"DATABASE_CONNS" validate:"min=2,max=200"`
+	Roles          []string      `help:"Roles to run: ${enum}." default:"ingest,planner,dispatcher,recorder,api" enum:"ingest,planner,dispatcher,recorder,api" env:"ROLES" validate:"min=1"`
+	HTTPAddr       string        `name:"http-addr" help:"Where webhooks and the API are served." default:"127.0.0.1:8080" env:"HTTP_ADDR" validate:"listen"`
+	BehindTLSProxy bool          `name:"behind-tls-proxy" help:"A proxy before --http-addr ends TLS; needed where that is not on loopback." env:"BEHIND_TLS_PROXY"`
+	NATSURL        string        `name:"nats-url" help:"External NATS (2.14.9 or newer) in place of the embedded one." env:"NATS_URL" validate:"omitempty,servers"`
+	NATSUser       string        `name:"nats-user" help:"User of the external NATS, if it is not in the URL." env:"NATS_USER"`
+	NATSPass       string        `name:"nats-password" help:"Its password." env:"NATS_PASSWORD"`
+	NATSListen     string        `name:"nats-listen" help:"Where the embedded NATS listens; a taken port becomes a free one." default:"127.0.0.1:4222" env:"NATS_LISTEN" validate:"listen"`
+	NATSTLSCert    string        `name:"nats-tls-cert" help:"Certificate chain (PEM) of the embedded NATS; needed where it is not on loopback." env:"NATS_TLS_CERT" type:"path"`
+	NATSTLSKey     string        `name:"nats-tls-key" help:"Its key (PEM)." env:"NATS_TLS_KEY" type:"path"`
+	Replicas       int           `help:"Replicas of each stream; 3 in a cluster." default:"1" env:"NATS_REPLICAS" validate:"oneof=1 3 5"`
+	Simulator      string        `help:"Where the built-in gateway simulator listens; off runs none. Without configuration it runs; with an external Postgres it does not." env:"SIMULATOR" placeholder:"ADDR|off"`
+	PollEvery      time.Duration `help:"How often each gateway account is asked for results." default:"15s" env:"POLL_EVERY" validate:"min=100000000"`
+	Slots          int           `help:"Requests under way at once." default:"256" env:"SLOTS" validate:"min=1,max=10000"`
+	Grace          time.Duration `help:"How long a stopping process may finish its work." default:"20s" env:"GRACE" validate:"min=1000000000"`
+	DatabaseConns  int           `help:"Connections of each Postgres pool." default:"8" env:"DATABASE_CONNS" validate:"min=2,max=200"`
+
+	NATSCalloutSeed string `name:"nats-callout-seed" help:"Seed with which clinics' connections are vouched for to an external NATS; make one with tenant nats-creds issuer." env:"NATS_CALLOUT_SEED"`
 
 	AuditRetention time.Duration     `help:"How long rows of the audit log are kept; at least 8760h, a year, and by default three." default:"26280h" env:"AUDIT_RETENTION" validate:"min=31536000000000000"`
 	OIDCIssuer     string            `name:"oidc-issuer" help:"Issuer whose bearer tokens the API takes beside its own keys, such as https://clerk.example.com." env:"OIDC_ISSUER" validate:"omitempty,issuer"`
@@ -84,13 +90,12 @@ func (f *serveFlags) simulatorAddr() string {
 	return f.Simulator
 }
 
-// weakSecrets are values from tutorials and samples. Whoever finds one of
-// them in use owns the clinic.
-var weakSecrets = []string{"demo-secret", "changeme", "secret", "password", "your-random-secret-here"}
-
 // check refuses, before anything opens, what cannot work or is not safe. Each
 // error is a sentence that says how to mend it.
-func (f *serveFlags) check() error {
+func (f *serveFlags) check() error { return errors.Join(f.fits(), unsafeSettings(f)) }
+
+// fits refuses what cannot work.
+func (f *serveFlags) fits() error {
 	var errs []error
 	valid := validator.New()
 	for tag, ok := range map[string]func(string) bool{"listen": listenable, "postgres": postgresURL, "servers": natsURLs, "issuer": issuerURL} {
@@ -110,26 +115,7 @@ func (f *serveFlags) check() error {
 	if s := f.simulatorAddr(); s != "" && !listenable(s) {
 		errs = append(errs, errors.New("setting simulator is an address such as 127.0.0.1:8090, or off"))
 	}
-	if !f.embedded() && f.MasterKey == "" && f.MasterKeyFile == "" {
-		errs = append(errs, errors.New("an external Postgres needs a master key that outlives this machine: set MASTER_KEY_FILE (make one with `openssl rand -base64 32`, mode 0600)"))
-	}
-	if f.MasterKey != "" || f.MasterKeyFile != "" {
-		if _, err := f.masters(); err != nil {
-			errs = append(errs, err)
-		}
-	}
 	errs = append(errs, f.checkIssuer()...)
-	if f.NATSURL != "" && f.NATSPass == "" {
-		if u, err := url.Parse(f.NATSURL); err == nil && u.User == nil {
-			errs = append(errs, errors.New("NATS_URL has no credentials: put user and password into it, or set NATS_USER and NATS_PASSWORD"))
-		}
-	}
-	for _, name := range []string{"CRON_SECRET", "NATS_PASSWORD", "MASTER_KEY"} {
-		v, set := os.LookupEnv(name)
-		if set && v != "" && (slices.Contains(weakSecrets, strings.ToLower(v)) || name == "CRON_SECRET" && len(v) < 32) {
-			errs = append(errs, fmt.Errorf("%s is a sample value or shorter than 32 characters; make one with `openssl rand -base64 32`", name))
-		}
-	}
 	if !f.embedded() && f.NATSURL == "" && !slices.Equal(f.Roles, roles) {
 		errs = append(errs, errors.New("some roles alone need a NATS that the others share: set NATS_URL"))
 	}
@@ -137,6 +123,11 @@ func (f *serveFlags) check() error {
 		errs = append(errs, errors.New("the embedded Postgres belongs to one process, so that it runs every role: set DATABASE_URL to run some"))
 	}
 	return errors.Join(errs...)
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // listenable reports whether s is host:port; port 0 is any free one.
@@ -176,6 +167,8 @@ func (f *serveFlags) LogValue() slog.Value {
 		slog.String("database_worker_url", redact(f.DatabaseWorkerURL, "as database_url")),
 		slog.String("nats_url", redact(f.NATSURL, "embedded")),
 		slog.String("http_addr", f.HTTPAddr),
+		slog.Bool("behind_tls_proxy", f.BehindTLSProxy),
+		slog.Bool("plaintext_network", f.PlaintextNetwork),
 		slog.String("simulator", orElse(f.simulatorAddr(), "off")),
 		slog.Int("replicas", f.Replicas),
 		slog.String("poll_every", f.PollEvery.String()),

@@ -302,7 +302,7 @@ func emptyDemoFolder(dir string) error {
 			return err
 		}
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o711); err != nil {
 		return err
 	}
 	return os.WriteFile(filepath.Join(dir, mark), []byte("made by doctorsflow demo, which empties it at its next start\n"), 0o600)

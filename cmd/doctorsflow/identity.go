@@ -50,13 +50,6 @@ func (c *tenantKeysCommand) Run(ctx context.Context, o output) error {
 	})
 }
 
-func day(t time.Time) string {
-	if t.IsZero() {
-		return "never"
-	}
-	return t.Format("2006-01-02 15:04")
-}
-
 type identityCommand struct {
 	Add    identityAddCommand    `cmd:"" help:"Connect an organisation or a user with a clinic."`
 	List   identityListCommand   `cmd:"" help:"List a clinic's identities."`

@@ -20,6 +20,7 @@ import (
 // cli is every command and flag; each flag is also an environment variable.
 type cli struct {
 	Serve     serveCommand     `cmd:"" help:"Run everything, or some roles, until SIGTERM."`
+	Check     checkCommand     `cmd:"" help:"Say what a start with these settings would refuse, and start nothing."`
 	Demo      demoCommand      `cmd:"" help:"See it work: a demo clinic, ten patients, real webhooks, a live timeline."`
 	Apply     applyCommand     `cmd:"" help:"Make a clinic be what a file says (templates, workflows, webhooks, patients)."`
 	Why       whyCommand       `cmd:"" help:"Say why a patient did or did not get each message."`

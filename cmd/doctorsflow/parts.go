@@ -123,6 +123,9 @@ func openLedger(ctx context.Context, f dataFlags, create bool, log *slog.Logger)
 	}()
 	switch r, rerr := readRunning(f.Data); {
 	case !f.embedded():
+		if err := postgresPrivate(&serveFlags{dataFlags: f}); err != nil {
+			return nil, where, nil, err
+		}
 		where = running{APIURL: f.DatabaseURL, WorkerURL: orElse(f.DatabaseWorkerURL, f.DatabaseURL)}
 	case rerr == nil && alive(r.PID):
 		where = r

@@ -20,6 +20,7 @@ import (
 	"github.com/doctorsflow/doctorsflow/internal/event"
 	"github.com/doctorsflow/doctorsflow/internal/failpoint"
 	"github.com/doctorsflow/doctorsflow/internal/local"
+	"github.com/doctorsflow/doctorsflow/internal/natsauth"
 	"github.com/doctorsflow/doctorsflow/internal/phone"
 	"github.com/doctorsflow/doctorsflow/internal/store"
 	"github.com/doctorsflow/doctorsflow/internal/stream"
@@ -102,9 +103,12 @@ func serve(ctx context.Context, f *serveFlags, log *slog.Logger, ready func(runn
 		return err
 	}
 	down.add(func(ctx context.Context) error { return closeLedger(ctx, db) })
+	if err := unsafeLedger(ctx, f, db); err != nil {
+		return err
+	}
 
 	// The broker.
-	bus, err := broker(ctx, f, &where, down, log)
+	bus, vouch, err := broker(ctx, f, &where, down, log)
 	if err != nil {
 		return err
 	}
@@ -135,6 +139,15 @@ func serve(ctx context.Context, f *serveFlags, log *slog.Logger, ready func(runn
 		yield = func(ctx context.Context) { in.Yield(ctx, plannerPatience) }
 		group.Go(func() error { return in.Run(work) })
 		ingest.NewReports(db, reportDecoders, log.With("role", "ingest"), registry).Register(mux)
+		if vouch != "" {
+			answer, sweep, err := letClinicsIn(vouch, bus, db, log.With("role", "ingest"))
+			if err != nil {
+				stop()
+				return errors.Join(err, group.Wait())
+			}
+			group.Go(func() error { return answer(work) })
+			group.Go(func() error { return sweep(work) })
+		}
 	}
 	if f.runs("planner") {
 		p := &planner.Planner{Ledger: db, Publisher: bus, Hint: bus.Hint, Yield: yield, Phones: phones, Logger: log.With("role", "planner")}
@@ -232,16 +245,23 @@ func serve(ctx context.Context, f *serveFlags, log *slog.Logger, ready func(runn
 	}
 }
 
-// broker connects to NATS, embedded or not, and declares the streams.
-func broker(ctx context.Context, f *serveFlags, where *running, down *teardown, log *slog.Logger) (*stream.Conn, error) {
+// broker connects to NATS, embedded or not, and declares the streams. vouch is
+// the seed by which it believes us who a clinic is, "" if it is not to ask.
+func broker(ctx context.Context, f *serveFlags, where *running, down *teardown, log *slog.Logger) (bus *stream.Conn, vouch string, err error) {
+	vouch = f.NATSCalloutSeed
 	cfg := stream.Config{URL: f.NATSURL, User: f.NATSUser, Password: f.NATSPass, Replicas: f.Replicas, Name: "doctorsflow", Logger: log}
 	if f.NATSURL == "" {
+		var issuer string
+		if vouch, issuer, err = natsauth.NewSeed(); err != nil {
+			return nil, "", err
+		}
 		app, ops := rand.Text(), rand.Text()
 		n, err := local.StartNATS(local.NATSConfig{
-			Dir: filepath.Join(f.Data, "nats"), Listen: f.NATSListen, AppPassword: app, OpsPassword: ops, Logger: log,
+			Dir: filepath.Join(f.Data, "nats"), Listen: f.NATSListen, AppPassword: app, OpsPassword: ops, ClinicIssuer: issuer,
+			TLSCert: f.NATSTLSCert, TLSKey: f.NATSTLSKey, Logger: log,
 		})
 		if err != nil {
-			return nil, err
+			return nil, "", err
 		}
 		down.add(func(context.Context) error { n.Shutdown(); return nil })
 		where.NATS, where.OpsNATS = n.URL(), n.UserURL(local.OpsUser, ops)
@@ -249,12 +269,12 @@ func broker(ctx context.Context, f *serveFlags, where *running, down *teardown, 
 	}
 	connect, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	bus, err := stream.Connect(connect, cfg)
+	bus, err = stream.Connect(connect, cfg)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	down.add(func(context.Context) error { bus.Close(); return nil })
-	return bus, bus.Ensure(connect)
+	return bus, vouch, bus.Ensure(connect)
 }
 
 // startSimulator serves the built-in gateway and returns its address.

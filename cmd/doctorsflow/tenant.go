@@ -22,6 +22,8 @@ type tenantCommand struct {
 	Pause    tenantPauseCommand  `cmd:"" help:"Send nothing more for a clinic, or for all; what is under way finishes."`
 	Resume   tenantResumeCommand `cmd:"" help:"Send again; what is due goes at once."`
 	Erase    tenantEraseCommand  `cmd:"" help:"Make a clinic unreadable for good: keys, credentials and patients are destroyed, counts stay."`
+
+	NATSCreds natsCredsCommand `cmd:"" name:"nats-creds" help:"What clinic systems connect to NATS with."`
 }
 
 type tenantListCommand struct{ dataFlags }

@@ -23,7 +23,7 @@ var layers = []layer{
 		"internal/tenant", "internal/phone", "internal/template", "internal/seal",
 		"internal/strictjson", "internal/problem", "internal/failpoint", "internal/auth/oidctest", "migrations",
 	}},
-	{"contracts", true, []string{"internal/event", "internal/workflow", "internal/clinic", "docs/examples"}},
+	{"contracts", true, []string{"internal/event", "internal/workflow", "internal/clinic", "internal/natsauth", "docs/examples"}},
 	{"plumbing", false, []string{"internal/local", "internal/telemetry"}},
 	{"doors", false, []string{"internal/stream", "internal/store", "providers"}},
 	{"adapters", false, []string{"providers/*", "internal/auth", "internal/storetest", "internal/streamtest"}},
@@ -53,6 +53,10 @@ var only = []struct {
 
 	{pkg: "github.com/nats-io/nats.go/...", by: []string{"internal/stream", "internal/local", "internal/streamtest"}},
 	{pkg: "github.com/nats-io/nats-server/v2/...", by: []string{"internal/local", "deploy"}},
+	// What a clinic's connection may do is written in signed tokens; only the
+	// package that decides it makes any.
+	{pkg: "github.com/nats-io/jwt/v2/...", by: []string{"internal/natsauth"}, tests: true},
+	{pkg: "github.com/nats-io/nkeys/...", by: []string{"internal/natsauth"}, tests: true},
 	{pkg: "github.com/jackc/pgx/v5/...", by: []string{"internal/store", "internal/bench", "internal/local", "internal/storetest"}},
 	{pkg: "database/sql", by: []string{"internal/store", "internal/storetest"}},
 	{pkg: "github.com/coreos/go-oidc/v3/...", by: []string{"internal/auth"}},
@@ -175,6 +179,8 @@ func TestEveryForbiddenImportIsReported(t *testing.T) {
 		{"nats_in_role", "dispatcher/x.go", "github.com/nats-io/nats.go/jetstream", "only for internal/stream"},
 		{"nats_in_cmd_test", "cmd/doctorsflow/x_test.go", "github.com/nats-io/nats.go", "only for internal/stream"},
 		{"nats_server_in_stream", "internal/stream/x.go", "github.com/nats-io/nats-server/v2/server", "only for internal/local"},
+		{"tokens_in_stream", "internal/stream/x.go", "github.com/nats-io/jwt/v2", "only for internal/natsauth"},
+		{"signing_keys_in_cmd", "cmd/doctorsflow/x.go", "github.com/nats-io/nkeys", "only for internal/natsauth"},
 		{"pgx_in_role", "recorder/x.go", "github.com/jackc/pgx/v5", "only for internal/store"},
 		{"pgx_in_cmd", "cmd/doctorsflow/x.go", "github.com/jackc/pgx/v5/pgxpool", "only for internal/store"},
 		{"sql_in_api", "api/x.go", "database/sql", "only for internal/store"},

@@ -2,10 +2,12 @@ package local
 
 import (
 	"cmp"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"syscall"
@@ -24,9 +26,26 @@ const (
 )
 
 // accounts are there from the start, so that leaf nodes and clusters can join
-// without moving a stream from one account to another.
+// without moving a stream from one account to another. Clinics are in one of
+// their own, which has no JetStream and imports nothing. The pipeline may list
+// its connections and end them; it may do nothing else to the server.
 const accounts = `
-accounts { APP { jetstream: enabled }, SYS {} }
+accounts {
+  APP {
+    jetstream: enabled
+    imports: [
+      { service: { account: SYS, subject: "$SYS.REQ.ACCOUNT.CLINICS.CONNZ" } }
+      { service: { account: SYS, subject: "$SYS.REQ.SERVER.*.KICK" } }
+    ]
+  }
+  CLINICS { limits { max_connections: 512, max_subscriptions: 8192, max_payload: 64KB } }
+  SYS {
+    exports: [
+      { service: "$SYS.REQ.ACCOUNT.CLINICS.CONNZ", response_type: stream, accounts: [APP] }
+      { service: "$SYS.REQ.SERVER.*.KICK", accounts: [APP] }
+    ]
+  }
+}
 system_account: SYS
 `
 
@@ -40,6 +59,14 @@ type NATSConfig struct {
 	// AppPassword and OpsPassword are the users' passwords, of at most 72
 	// bytes. An empty OpsPassword leaves that user out.
 	AppPassword, OpsPassword string
+	// ClinicIssuer is the public key that vouches for clinics' connections: the
+	// server asks the account APP on $SYS.REQ.USER.AUTH about everyone it does
+	// not know, and believes an answer that this key signed. Empty lets no
+	// clinic in.
+	ClinicIssuer string
+	// TLSCert and TLSKey are PEM files with which clients outside this process
+	// are served; needed where Listen is not loopback.
+	TLSCert, TLSKey string
 	// Logger gets the server's warnings and errors; nil discards them.
 	Logger *slog.Logger
 }
@@ -47,6 +74,7 @@ type NATSConfig struct {
 // NATS is a running in-process server.
 type NATS struct {
 	server *server.Server
+	scheme string
 	log    *natsLog
 }
 
@@ -57,11 +85,18 @@ func StartNATS(cfg NATSConfig) (*NATS, error) {
 	if err != nil {
 		return nil, fmt.Errorf("local: start nats: %w", err)
 	}
+	return startServer(opts, cfg.Logger)
+}
+
+func startServer(opts *server.Options, log *slog.Logger) (*NATS, error) {
 	s, err := server.NewServer(opts)
 	if err != nil {
 		return nil, fmt.Errorf("local: start nats: %w", err)
 	}
-	n := &NATS{server: s, log: newNATSLog(cfg.Logger)}
+	n := &NATS{server: s, scheme: "nats", log: newNATSLog(log)}
+	if opts.TLS {
+		n.scheme = "tls"
+	}
 	s.SetLoggerV2(n.log, false, false, false)
 	s.Start()
 	if !s.ReadyForConnections(30*time.Second) || n.log.fatal() != "" {
@@ -88,6 +123,12 @@ func natsOptions(cfg NATSConfig) (*server.Options, error) {
 		}
 		opts.Host, opts.Port = host, port
 	}
+	if err := natsTLS(opts, cfg); err != nil {
+		return nil, err
+	}
+	if cfg.ClinicIssuer != "" {
+		opts.AuthCallout = &server.AuthCallout{Issuer: cfg.ClinicIssuer, Account: "APP", AuthUsers: []string{AppUser, OpsUser}}
+	}
 	var app *server.Account
 	for _, a := range opts.Accounts {
 		if a.Name == "APP" {
@@ -99,6 +140,9 @@ func natsOptions(cfg NATSConfig) (*server.Options, error) {
 		may            *server.Permissions
 	}{{AppUser, cfg.AppPassword, nil}, {OpsUser, cfg.OpsPassword, opsMay()}} {
 		if u.password == "" && u.name == OpsUser {
+			if opts.AuthCallout != nil {
+				opts.AuthCallout.AuthUsers = []string{AppUser}
+			}
 			continue
 		}
 		if u.password == "" {
@@ -112,6 +156,38 @@ func natsOptions(cfg NATSConfig) (*server.Options, error) {
 		opts.Users = append(opts.Users, &server.User{Username: u.name, Password: string(hash), Account: app, Permissions: u.may})
 	}
 	return opts, nil
+}
+
+// natsTLS serves TLS 1.3 if there is a certificate, and refuses to listen in the
+// clear where others could listen too.
+func natsTLS(opts *server.Options, cfg NATSConfig) error {
+	if (cfg.TLSCert == "") != (cfg.TLSKey == "") {
+		return errors.New("a certificate and its key belong together: set both NATS_TLS_CERT and NATS_TLS_KEY, or neither")
+	}
+	if cfg.TLSCert != "" {
+		cert, err := tls.LoadX509KeyPair(cfg.TLSCert, cfg.TLSKey)
+		if err != nil {
+			return fmt.Errorf("NATS_TLS_CERT, NATS_TLS_KEY: %w", err)
+		}
+		opts.TLS, opts.TLSTimeout = true, 5
+		opts.TLSConfig = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS13}
+		return nil
+	}
+	if cfg.Listen == "" || Loopback(cfg.Listen) {
+		return nil
+	}
+	return fmt.Errorf("NATS would listen on %s in the clear: set NATS_TLS_CERT and NATS_TLS_KEY, or --nats-listen=127.0.0.1:4222", cfg.Listen)
+}
+
+// Loopback reports whether an address, host:port, is reached from this machine
+// alone. A name counts only if it is localhost.
+func Loopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false
+	}
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.Unmap().IsLoopback()
 }
 
 // opsMay lets ops watch. Its replies have an inbox prefix of their own: with
@@ -158,7 +234,7 @@ func (n *NATS) url(who *url.Userinfo) string {
 	if addr == nil {
 		return ""
 	}
-	u := url.URL{Scheme: "nats", User: who, Host: addr.String()}
+	u := url.URL{Scheme: n.scheme, User: who, Host: addr.String()}
 	return u.String()
 }
 

@@ -59,11 +59,14 @@ func HashAPIKey(plaintext string) (hash [sha256.Size]byte, ok bool) {
 	return sha256.Sum256([]byte(plaintext)), true
 }
 
-func newAPIKey() string {
+func newAPIKey() string { return keyPrefix + randomDigits() }
+
+// randomDigits is 32 random bytes in base 62.
+func randomDigits() string {
 	var b [32]byte
 	_, _ = rand.Read(b[:]) // never fails; without randomness it ends the program
 	digits := new(big.Int).SetBytes(b[:]).Text(62)
-	return keyPrefix + strings.Repeat("0", keyDigits-len(digits)) + digits
+	return strings.Repeat("0", keyDigits-len(digits)) + digits
 }
 
 const insertAPIKey = `

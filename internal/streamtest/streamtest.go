@@ -18,7 +18,20 @@ func NATS(t testing.TB) *local.NATS { return NATSIn(t, t.TempDir()) }
 // NATSIn is [NATS] with its files in dir.
 func NATSIn(t testing.TB, dir string) *local.NATS {
 	t.Helper()
-	n, err := local.StartNATS(local.NATSConfig{Dir: dir, AppPassword: Password, OpsPassword: Password})
+	return start(t, local.NATSConfig{Dir: dir})
+}
+
+// ClinicNATS is a server that listens on loopback and lets clinics in whom
+// issuer, a public account key, vouches for.
+func ClinicNATS(t testing.TB, issuer string) *local.NATS {
+	t.Helper()
+	return start(t, local.NATSConfig{Dir: t.TempDir(), Listen: "127.0.0.1:0", ClinicIssuer: issuer})
+}
+
+func start(t testing.TB, cfg local.NATSConfig) *local.NATS {
+	t.Helper()
+	cfg.AppPassword, cfg.OpsPassword = Password, Password
+	n, err := local.StartNATS(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
