@@ -35,6 +35,8 @@ var idTable = map[place]func(c *seeded) string{
 	{"list-executions", "query", "cursor"}:         func(c *seeded) string { return c.cursor("/api/workflows/executions") },
 	{"list-parked-steps", "query", "workflow_id"}:  func(c *seeded) string { return c.workflow.String() },
 	{"list-parked-steps", "query", "cursor"}:       func(c *seeded) string { return c.cursor("/api/parked-steps") },
+	{"list-audit-log", "query", "patient_id"}:      func(c *seeded) string { return c.patient },
+	{"list-audit-log", "query", "cursor"}:          func(c *seeded) string { return c.cursor("/api/audit-log") },
 	{"retry-parked-step", "path", "id"}:            func(c *seeded) string { return c.takeParked() },
 	{"drop-parked-step", "path", "id"}:             func(c *seeded) string { return c.takeParked() },
 }

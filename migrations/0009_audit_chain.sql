@@ -66,7 +66,7 @@ AS $$ SELECT sha256(audit_field('doctorsflow/audit') || audit_field(r.encoding::
 -- at is the clock's, once the row's place is certain: never before the last row's.
 -- +goose StatementBegin
 CREATE FUNCTION chain_audit() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE h audit_heads;
 BEGIN
   SELECT * INTO h FROM audit_heads WHERE tenant_id = NEW.tenant_id FOR UPDATE;
@@ -130,7 +130,7 @@ CREATE TRIGGER audit_log_keep_all BEFORE TRUNCATE ON audit_log FOR EACH STATEMEN
 -- so: after which row it begins now, and that row's hash.
 -- +goose StatementBegin
 CREATE FUNCTION cut_audit(tenant uuid, before timestamptz) RETURNS bigint
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE last_row audit_log; removed bigint;
 BEGIN
   -- By the server's own clock: the platform's can be set forward.

@@ -22,7 +22,7 @@ CREATE POLICY worker ON nats_credentials TO app_worker USING (true) WITH CHECK (
 CREATE POLICY lookup ON nats_credentials FOR SELECT TO CURRENT_USER USING (true);
 
 CREATE FUNCTION lookup_nats_credential(credential uuid, OUT tenant_id uuid, OUT id uuid) RETURNS SETOF record
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
 AS 'SELECT c.tenant_id, c.id FROM nats_credentials c WHERE c.id = credential';
 REVOKE ALL ON FUNCTION lookup_nats_credential(uuid) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION lookup_nats_credential(uuid) TO app_api;

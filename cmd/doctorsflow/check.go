@@ -63,10 +63,9 @@ func (f *serveFlags) verdicts(ctx context.Context) []verdict {
 	if !f.embedded() {
 		f.askLedger(ctx, settle)
 	}
-	switch {
-	case f.NATSURL == "": // the embedded server is of this program's version
+	if f.NATSURL == "" { // the embedded server is of this program's version
 		settle(nil, "nats-version")
-	default:
+	} else {
 		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 		defer cancel()
 		bus, err := stream.Connect(ctx, stream.Config{URL: f.NATSURL, User: f.NATSUser, Password: f.NATSPass, Name: "doctorsflow check", Logger: slog.New(slog.DiscardHandler)})

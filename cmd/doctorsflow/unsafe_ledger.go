@@ -89,5 +89,5 @@ func skewed(skew time.Duration) error {
 	if skew.Abs() <= maxSkew {
 		return nil
 	}
-	return fmt.Errorf("Postgres' clock is %s away from this machine's: run NTP on both (`timedatectl set-ntp true`) and start again", skew.Round(time.Millisecond))
+	return fmt.Errorf("the clock of Postgres is %s away from this machine's: run NTP on both (`timedatectl set-ntp true`) and start again", skew.Round(time.Millisecond))
 }

@@ -27,7 +27,7 @@ func settings(t *testing.T, change func(*serveFlags)) *serveFlags {
 	t.Helper()
 	f := &serveFlags{
 		Roles: roles, HTTPAddr: "127.0.0.1:8080", NATSListen: "127.0.0.1:4222", Replicas: 1, PollEvery: 15 * time.Second,
-		Slots: 256, Grace: 20 * time.Second, DatabaseConns: 8, TimeScale: 1,
+		Slots: 256, Grace: 20 * time.Second, DatabaseConns: 8, TimeScale: 1, AuditRetention: 3 * 8760 * time.Hour,
 	}
 	f.Data = filepath.Join(t.TempDir(), "data")
 	if change != nil {

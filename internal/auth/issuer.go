@@ -107,7 +107,7 @@ func (i *Issuer) read(token *oidc.IDToken, claims map[string]json.RawMessage, no
 	if !there || !now.Before(ends.Add(skew)) || begins.After(now.Add(skew)) || token.Subject == "" || len(token.Subject) > 200 {
 		return id, errToken
 	}
-	party, _ := text(claims["azp"])
+	party := text(claims["azp"])
 	forUs := slices.ContainsFunc(token.Audience, func(a string) bool { return slices.Contains(i.config.Audiences, a) })
 	if len(i.config.Audiences) > 0 && !forUs || len(i.config.Parties) > 0 && !slices.Contains(i.config.Parties, party) ||
 		len(i.config.Audiences)+len(i.config.Parties) == 0 {
@@ -128,8 +128,8 @@ func (i *Issuer) read(token *oidc.IDToken, claims map[string]json.RawMessage, no
 // see https://clerk.com/docs/guides/sessions/session-tokens.
 func (i *Issuer) membership(claims map[string]json.RawMessage) (organization, role string) {
 	if i.config.OrganizationClaim != "" {
-		organization, _ = text(claims[i.config.OrganizationClaim])
-		role, _ = text(claims[i.config.RoleClaim])
+		organization = text(claims[i.config.OrganizationClaim])
+		role = text(claims[i.config.RoleClaim])
 		return organization, role
 	}
 	var o struct {
@@ -139,8 +139,8 @@ func (i *Issuer) membership(claims map[string]json.RawMessage) (organization, ro
 	if b, there := claims["o"]; there && json.Unmarshal(b, &o) == nil && o.ID != "" {
 		return o.ID, o.Rol
 	}
-	organization, _ = text(claims["org_id"])
-	role, _ = text(claims["org_role"])
+	organization = text(claims["org_id"])
+	role = text(claims["org_role"])
 	return organization, role
 }
 
@@ -190,10 +190,11 @@ func moment(b json.RawMessage) (time.Time, bool) {
 	return time.Unix(int64(seconds), 0), true
 }
 
-func text(b json.RawMessage) (s string, ok bool) {
-	ok = len(b) > 0 && json.Unmarshal(b, &s) == nil && len(s) <= 200
-	if !ok {
-		return "", false
+// text reads a string, empty if it is none or longer than any that is ours.
+func text(b json.RawMessage) string {
+	var s string
+	if len(b) == 0 || json.Unmarshal(b, &s) != nil || len(s) > 200 {
+		return ""
 	}
-	return s, true
+	return s
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -197,7 +198,7 @@ func (c *chainCheck) start(ctx context.Context, from int64) (last int64, prev []
 	var seq int64
 	var detail []byte
 	err = c.tx.QueryRow(ctx, selectCheckpoint, c.id).Scan(&seq, &detail)
-	if notFound(err) == ErrNotFound {
+	if errors.Is(notFound(err), ErrNotFound) {
 		return 0, prev, nil
 	}
 	if err != nil {
@@ -246,8 +247,8 @@ func (c *chainCheck) end(ctx context.Context, last int64, prev []byte) error {
 	var hash []byte
 	err := notFound(c.tx.QueryRow(ctx, selectHead, c.id).Scan(&seq, &hash))
 	switch {
-	case err == ErrNotFound && last == 0:
-	case err == ErrNotFound:
+	case errors.Is(err, ErrNotFound) && last == 0:
+	case errors.Is(err, ErrNotFound):
 		c.fault(last, "is the last one, but the chain has no head")
 	case err != nil:
 		return err

@@ -25,7 +25,10 @@ var seeds = map[string]string{
 	"campaigns": `INSERT INTO campaigns (tenant_id, id, name) SELECT $1, gen_random_uuid(), 'autumn' FROM tenants WHERE id = $1`,
 	"gateway_reports": `INSERT INTO gateway_reports (tenant_id, account_id, hook_id, step_id)
 		SELECT $1, a.id, 'h', s.id FROM provider_accounts a JOIN steps s USING (tenant_id) WHERE tenant_id = $1 LIMIT 1`,
-	"anomalies": `INSERT INTO anomalies (tenant_id, id, step_id, kind) SELECT $1, gen_random_uuid(), id, 'test' FROM steps WHERE tenant_id = $1 LIMIT 1`,
+	"anomalies":        `INSERT INTO anomalies (tenant_id, id, step_id, kind) SELECT $1, gen_random_uuid(), id, 'test' FROM steps WHERE tenant_id = $1 LIMIT 1`,
+	"audit_seals":      `INSERT INTO audit_seals (tenant_id) VALUES ($1) ON CONFLICT DO NOTHING`,
+	"identities":       `INSERT INTO identities (tenant_id, id, issuer, kind, subject) SELECT id, gen_random_uuid(), 'https://issuer.example', 'organization', 'org_' || id::text FROM tenants WHERE id = $1`,
+	"nats_credentials": `INSERT INTO nats_credentials (tenant_id, id, name, secret_hash) SELECT id, gen_random_uuid(), 'test', sha256(id::text::bytea) FROM tenants WHERE id = $1`,
 	"audit_log": `INSERT INTO audit_log (tenant_id, id, actor, action, subject, subject_id)
 		SELECT $1, gen_random_uuid(), 'cli:test', 'test', 'step', id FROM steps WHERE tenant_id = $1 LIMIT 1`,
 }
@@ -145,6 +148,7 @@ var parentsOf = map[string]struct{ parent, why string }{
 	"webhook_executions.trigger_id":   {parent: "triggers"},
 	"gateway_reports.step_id":         {parent: "steps"},
 	"gateway_reports.root_id":         {why: "as the gateway told it: whoever holds the token may name any"},
+	"audit_seals.step_id":             {why: "where the sealer stands; verify-audit looks at what lies before"},
 	"audit_log.subject_id":            {why: "of many kinds, and the log outlives its subjects"},
 	"attempts.request_id":             {why: "the gateway's own"},
 	"steps.request_id":                {why: "the gateway's own"},

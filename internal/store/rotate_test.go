@@ -253,7 +253,7 @@ func (l *ledger) nothingOpensWith(before []byte) {
 		"patients": "data_key", "triggers": "payload_key", "webhook_executions": "payload_key",
 		"webhooks": "secret", "provider_accounts": "credentials report_token",
 	} {
-		for _, col := range strings.Fields(columns) {
+		for col := range strings.FieldsSeq(columns) {
 			rows, err := l.super.Query(context.Background(), fmt.Sprintf(`SELECT id, %s FROM %s WHERE %s IS NOT NULL`, col, table, col))
 			if err != nil {
 				l.t.Fatal(err)
