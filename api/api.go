@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/doctorsflow/doctorsflow/internal/auth"
+	"github.com/doctorsflow/doctorsflow/internal/edge"
 	"github.com/doctorsflow/doctorsflow/internal/problem"
 	"github.com/doctorsflow/doctorsflow/internal/telemetry"
 )
@@ -40,6 +41,11 @@ type Config struct {
 	Routes bool
 	// Issuer lets in whom its tokens name, beside API keys; nil for none.
 	Issuer *auth.Issuer
+	// Edge tells where requests come from, and counts those that prove nothing
+	// by address; nil does not count.
+	Edge *edge.Edge
+	// Rates bounds what callers may ask.
+	Rates Rates
 	// Checks are asked for readiness beside the built-in ones.
 	Checks []Check
 	Logger *slog.Logger
@@ -51,6 +57,7 @@ type API struct {
 	huma         huma.API
 	auth         *auth.Authenticator
 	metrics      *metrics
+	paces        *paces
 	told         map[string]howTold      // by operation
 	conservation *telemetry.Conservation // nil without routes
 }
@@ -60,7 +67,7 @@ type API struct {
 // registered there, and an answer to every other path. Readiness and metrics
 // need [API.Run].
 func Register(mux *http.ServeMux, c Config) *API {
-	a := &API{config: c, auth: auth.New(c.DB, c.Logger).Trust(c.Issuer, c.DB), metrics: newMetrics(c.Registry), told: map[string]howTold{}}
+	a := &API{config: c, paces: newPaces(c.Rates, c.Registry), auth: auth.New(c.DB, c.Edge, c.Logger).Trust(c.Issuer, c.DB), metrics: newMetrics(c.Registry), told: map[string]howTold{}}
 	checks := append(builtIn(c.DB, c.Broker), c.Checks...)
 	if c.Routes {
 		a.conservation = telemetry.NewConservation(count(c.DB), c.Logger)
@@ -68,10 +75,9 @@ func Register(mux *http.ServeMux, c Config) *API {
 		checks = append(checks, Check{Name: "conservation", Run: a.conserved}, Check{Name: "gateways", Run: a.gateways})
 		a.routes(mux)
 	}
-	plain := func(h http.Handler) http.Handler { return problem.WithRequestID(secure(h)) }
-	mux.Handle("GET /healthz", plain(http.HandlerFunc(alive)))
-	mux.Handle("GET /readyz", plain(newReadiness(checks, c.Logger)))
-	mux.Handle("GET /metrics", plain(promhttp.HandlerFor(c.Registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4, Timeout: 10 * time.Second})))
+	mux.Handle("GET /healthz", problem.WithRequestID(http.HandlerFunc(alive)))
+	mux.Handle("GET /readyz", problem.WithRequestID(newReadiness(checks, c.Logger)))
+	mux.Handle("GET /metrics", problem.WithRequestID(promhttp.HandlerFor(c.Registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4, Timeout: 10 * time.Second})))
 	return a
 }
 
@@ -87,7 +93,7 @@ func (a *API) Run(ctx context.Context) error {
 
 // routes adds what clinics call.
 func (a *API) routes(mux *http.ServeMux) {
-	inner := newRouter(a.guard)
+	inner := newRouter(a.guard, a.strange, a.origin)
 	a.huma = huma.NewAPI(document(), inner)
 	register(a, listMessageLogs(a.config.DB))
 	register(a, listExecutions(a.config.DB))
@@ -98,24 +104,10 @@ func (a *API) routes(mux *http.ServeMux) {
 	spec := a.huma.OpenAPI()
 	inner.page("/api/openapi.yaml", "application/yaml; charset=utf-8", specification(spec))
 	inner.page("/api/docs", "text/html; charset=utf-8", reference(spec))
-	inner.mux.Handle("GET /problems/{slug}", http.RedirectHandler("/api/docs#problems", http.StatusFound))
+	inner.mux.Handle("GET /problems/{slug}", a.strange(http.RedirectHandler("/api/docs#problems", http.StatusFound)))
 	inner.finish()
-	h := problem.WithRequestID(secure(inner))
+	h := problem.WithRequestID(inner)
 	for _, path := range []string{"/", "/api", "/api/", "/problems", "/problems/"} {
 		mux.Handle(path, h)
 	}
-}
-
-// secure sets the headers that hold for every answer: nothing of them is kept
-// by a cache, guessed to be another type, framed, or run.
-func secure(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h := w.Header()
-		h.Set("Cache-Control", "no-store")
-		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
-		h.Set("Cross-Origin-Resource-Policy", "same-origin")
-		h.Set("Referrer-Policy", "no-referrer")
-		h.Set("X-Content-Type-Options", "nosniff")
-		next.ServeHTTP(w, r)
-	})
 }

@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"reflect"
 	"strings"
@@ -112,13 +111,9 @@ func purpose(ctx context.Context, in any) (string, error) {
 
 type originKey struct{}
 
-// withOrigin keeps the address that a request came from for the audit log.
-func withOrigin(r *http.Request) *http.Request {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		host = r.RemoteAddr
-	}
-	return r.WithContext(context.WithValue(r.Context(), originKey{}, host))
+// origin keeps the address that a request came from for the audit log.
+func (a *API) origin(r *http.Request) *http.Request {
+	return r.WithContext(context.WithValue(r.Context(), originKey{}, a.config.Edge.Address(r).String()))
 }
 
 // acting is who calls, from where and why.

@@ -61,15 +61,15 @@ func TestTheDocumentSaysEverythingOfEachOperation(t *testing.T) {
 		if op.Summary == "" || op.Description == "" || len(op.Tags) != 1 || len(op.Security) != 2 {
 			t.Errorf("%s: %+v", path, op)
 		}
-		for _, status := range []string{"200", "400", "401", "403", "500", "503"} {
+		for _, status := range []string{"200", "400", "401", "403", "429", "500", "503"} {
 			if r := op.Responses[status]; r == nil || r.Description == "" || len(r.Content) != 1 {
 				t.Errorf("%s: answer %s is not described", path, status)
 			}
 		}
-		want := 6
+		want := 7
 		if op.Method == http.MethodPost {
-			want = 9
-			for _, status := range []string{"404", "409", "422"} {
+			want = 13
+			for _, status := range []string{"404", "408", "409", "413", "415", "422"} {
 				if r := op.Responses[status]; r == nil || r.Description == "" {
 					t.Errorf("%s: answer %s is not described", path, status)
 				}

@@ -20,6 +20,7 @@ import (
 
 	"github.com/doctorsflow/doctorsflow/internal/auth"
 	"github.com/doctorsflow/doctorsflow/internal/clinic"
+	"github.com/doctorsflow/doctorsflow/internal/edge"
 	"github.com/doctorsflow/doctorsflow/internal/event"
 	"github.com/doctorsflow/doctorsflow/internal/phone"
 	"github.com/doctorsflow/doctorsflow/internal/seal"
@@ -69,16 +70,30 @@ func (l *lockedBuffer) String() string {
 type server struct {
 	t   testing.TB
 	api *API
-	mux *http.ServeMux
+	mux http.Handler // with the edge before it
+	reg *prometheus.Registry
 	log *lockedBuffer
 }
 
+// freely is an edge and rates that no test meets.
+var freely = struct {
+	edge  edge.Config
+	rates Rates
+}{edge.Config{StrangersPerMinute: 1_000_000}, Rates{Caller: 1_000_000, Tenant: 1_000_000}}
+
 func serve(t testing.TB, db Ledger, broker Broker) *server {
 	t.Helper()
-	s := &server{t: t, mux: http.NewServeMux(), log: &lockedBuffer{}}
-	s.api = Register(s.mux, Config{
-		DB: db, Broker: broker, Registry: prometheus.NewPedanticRegistry(), Routes: true, Logger: slog.New(slog.NewTextHandler(s.log, nil)),
+	return serveAt(t, db, broker, freely.edge, freely.rates)
+}
+
+func serveAt(t testing.TB, db Ledger, broker Broker, c edge.Config, rates Rates) *server {
+	t.Helper()
+	s := &server{t: t, reg: prometheus.NewPedanticRegistry(), log: &lockedBuffer{}}
+	mux, door := http.NewServeMux(), edge.New(c, s.reg)
+	s.api = Register(mux, Config{
+		DB: db, Broker: broker, Registry: s.reg, Routes: true, Edge: door, Rates: rates, Logger: slog.New(slog.NewTextHandler(s.log, nil)),
 	})
+	s.mux = door.Handler(mux)
 	return s
 }
 

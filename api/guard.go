@@ -14,13 +14,14 @@ import (
 	"github.com/doctorsflow/doctorsflow/internal/problem"
 )
 
-// guard is what every request passes before its operation: who calls, whether
-// the role may, and whether the query is one that the operation knows.
+// guard is what every request passes before its operation: who calls, at what
+// rate, whether the role may, and whether the query and the body are such that
+// nobody reads them in two ways.
 func (a *API) guard(op *huma.Operation, next http.Handler) http.Handler {
 	if len(permissions[op.OperationID]) == 0 {
 		panic(fmt.Sprintf("api: operation %q has no row in permissions", op.OperationID))
 	}
-	return a.observe(op, a.auth.Require(permit(op, checkQuery(op, next))))
+	return a.observe(op, a.auth.Require(a.pace(permit(op, checkQuery(op, checkBody(op, next))))))
 }
 
 // observe measures the request, and answers it where it panics.

@@ -251,7 +251,11 @@ func TestEveryRoleMayDoWhatTheTableSaysAndNoMore(t *testing.T) {
 	for path, op := range operations(l.api.huma.OpenAPI()) {
 		known[op.OperationID] = true
 		for _, role := range auth.Roles {
-			w := l.send(op.Method, strings.Replace(path, "{id}", one, 1), l.mine.keys[role], `{"reason":"x"}`)
+			body := ""
+			if op.RequestBody != nil {
+				body = `{"reason":"x"}`
+			}
+			w := l.send(op.Method, strings.Replace(path, "{id}", one, 1), l.mine.keys[role], body)
 			if w.Code != want[path][role] {
 				t.Errorf("%s as %s: %d, want %d", path, role, w.Code, want[path][role])
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -36,6 +37,9 @@ func register[I, O any](a *API, op operation[I, O]) {
 	op.told.check(op.OperationID)
 	a.told[op.OperationID] = op.told.how
 	op.Security = []map[string][]string{{"api_key": {}}, {"token": {}}}
+	if op.Method != http.MethodGet {
+		op.more = append(slices.Clone(op.more), problem.RequestTimeout, problem.PayloadTooLarge, problem.UnsupportedMediaType)
+	}
 	op.Responses = problems(a.huma.OpenAPI().Components.Schemas, op.more)
 	op.Extensions = map[string]any{"x-roles": permissions[op.OperationID]}
 	huma.Register(a.huma, op.Operation, func(ctx context.Context, in *I) (*O, error) {
@@ -64,7 +68,7 @@ func register[I, O any](a *API, op operation[I, O]) {
 // problems documents the answers that every operation may give, and more.
 func problems(schemas huma.Registry, more []problem.Slug) map[string]*huma.Response {
 	out := map[string]*huma.Response{}
-	every := []problem.Slug{problem.InvalidParameter, problem.Unauthorized, problem.Forbidden, problem.Unavailable, problem.Internal}
+	every := []problem.Slug{problem.InvalidParameter, problem.Unauthorized, problem.Forbidden, problem.RateLimited, problem.Unavailable, problem.Internal}
 	for _, slug := range append(every, more...) {
 		p := problem.New(slug)
 		out[strconv.Itoa(p.Status)] = &huma.Response{
@@ -73,7 +77,9 @@ func problems(schemas huma.Registry, more []problem.Slug) map[string]*huma.Respo
 		}
 	}
 	out["401"].Headers = map[string]*huma.Param{"WWW-Authenticate": {Schema: &huma.Schema{Type: huma.TypeString}}}
-	out["503"].Headers = map[string]*huma.Param{"Retry-After": {Schema: &huma.Schema{Type: huma.TypeInteger}, Description: "Seconds."}}
+	for _, status := range []string{"429", "503"} {
+		out[status].Headers = map[string]*huma.Param{"Retry-After": {Schema: &huma.Schema{Type: huma.TypeInteger}, Description: "Seconds."}}
+	}
 	return out
 }
 

@@ -134,7 +134,10 @@ func TestADecisionThatIsNotUnderstoodReachesNobody(t *testing.T) {
 	}}, &fakeBroker{})
 	for body, want := range map[string]string{
 		"":                                      "400 bad-request",
-		"{":                                     "400 bad-request",
+		"{":                                     "400 malformed-json =malformed-json",
+		`{"mode":"ask"}{}`:                      "400 malformed-json =malformed-json",
+		`{"mode":"ask","mode":"resend"}`:        "400 duplicate-key /mode=duplicate-key",
+		`{"mode":"ask","MODE":"resend"}`:        "400 duplicate-key /MODE=duplicate-key",
 		"[]":                                    "422 invalid-payload =not-an-object",
 		`{"mode":"send"}`:                       "422 invalid-payload /mode=not-in-list",
 		`{"mode":7}`:                            "422 invalid-payload /mode=not-a-string",

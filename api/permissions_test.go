@@ -102,8 +102,10 @@ func issuing(t *testing.T) (*oidctest.Issuer, string) {
 
 func serveWith(t *testing.T, db Ledger, issuer *auth.Issuer) *server {
 	t.Helper()
-	s := &server{t: t, mux: http.NewServeMux(), log: &lockedBuffer{}}
-	s.api = Register(s.mux, Config{DB: db, Issuer: issuer, Broker: &fakeBroker{}, Registry: prometheus.NewPedanticRegistry(), Routes: true, Logger: slog.New(slog.NewTextHandler(s.log, nil))})
+	s := &server{t: t, reg: prometheus.NewPedanticRegistry(), log: &lockedBuffer{}}
+	mux := http.NewServeMux()
+	s.mux = mux
+	s.api = Register(mux, Config{DB: db, Issuer: issuer, Broker: &fakeBroker{}, Registry: s.reg, Routes: true, Logger: slog.New(slog.NewTextHandler(s.log, nil))})
 	return s
 }
 

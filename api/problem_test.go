@@ -16,7 +16,8 @@ import (
 // an id in the path, and a body.
 func TestHumasOwnErrorsAreOurs(t *testing.T) {
 	t.Parallel()
-	r := newRouter(func(_ *huma.Operation, next http.Handler) http.Handler { return next })
+	same := func(next http.Handler) http.Handler { return next }
+	r := newRouter(func(_ *huma.Operation, next http.Handler) http.Handler { return next }, same, func(r *http.Request) *http.Request { return r })
 	type item struct {
 		Name string `json:"name" minLength:"2" maxLength:"5"`
 	}

@@ -73,12 +73,16 @@ func newEndpoints(from Endpoints, deadline time.Duration) *endpoints {
 	}
 }
 
-// get returns the webhook, or nil if there is none.
-func (c *endpoints) get(ctx context.Context, id uuid.UUID, now time.Time) (*endpoint, error) {
+// anybody is asked for: nobody is wary of us.
+func anybody() bool { return false }
+
+// get returns the webhook, or nil if there is none; to a caller of whom wary is
+// true, also if it was never seen.
+func (c *endpoints) get(ctx context.Context, id uuid.UUID, now time.Time, wary func() bool) (*endpoint, error) {
 	c.mu.RLock()
 	e, absent := c.known[id], c.unknown[id]
 	c.mu.RUnlock()
-	if now.Sub(absent) < endpointTTL {
+	if now.Sub(absent) < endpointTTL || e == nil && wary() {
 		return nil, nil
 	}
 	if e != nil && now.Sub(e.fetched) < endpointTTL {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/doctorsflow/doctorsflow/internal/edge"
 	"github.com/doctorsflow/doctorsflow/internal/phone"
 )
 
@@ -20,6 +21,8 @@ const MaxBody = 64 << 10
 
 // Config bounds what ingest takes. Zero values mean the defaults.
 type Config struct {
+	// Edge counts the calls that prove nothing, by address; nil does not.
+	Edge *edge.Edge
 	// Phone widens what a patient's number may be. The zero value is right in
 	// production.
 	Phone phone.Options
@@ -115,9 +118,9 @@ func (in *Ingest) Yield(ctx context.Context, limit time.Duration) {
 	}
 }
 
-// Register adds the routes to mux. The server around them bounds what they
-// cannot: the size of headers (16 KiB) and the time that headers (5 s) and
-// bodies (10 s) may take to arrive.
+// Register adds the routes to mux. [edge.Server] around them bounds what they
+// cannot: the size of headers and the time that headers and bodies may take to
+// arrive.
 func (in *Ingest) Register(mux *http.ServeMux) {
 	mux.HandleFunc("POST /api/webhooks/{id}", in.webhook)
 }

@@ -56,7 +56,7 @@ func newStreet(t *testing.T) (s *street, mine, other store.Applied) {
 	log, reg := slog.New(slog.DiscardHandler), prometheus.NewRegistry()
 	in := ingest.New(ingest.Config{}, db, db, s.ledger, log, reg)
 	in.Register(s.mux)
-	ingest.NewReports(db, map[string]ingest.ReportDecoder{"nhn": nhn.Reports}, log, reg).Register(s.mux)
+	ingest.NewReports(db, map[string]ingest.ReportDecoder{"nhn": nhn.Reports}, nil, log, reg).Register(s.mux)
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() {

@@ -127,7 +127,7 @@ func (f *refusals) resolve() {
 			continue
 		}
 		r := batch[0]
-		e, err := f.endpoints.get(context.Background(), r.id, time.Now())
+		e, err := f.endpoints.get(context.Background(), r.id, time.Now(), anybody)
 		failed = err != nil
 		switch {
 		case err != nil:

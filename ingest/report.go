@@ -13,8 +13,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/time/rate"
 
+	"github.com/doctorsflow/doctorsflow/internal/edge"
 	"github.com/doctorsflow/doctorsflow/internal/event"
 	"github.com/doctorsflow/doctorsflow/internal/failpoint"
 	"github.com/doctorsflow/doctorsflow/internal/problem"
@@ -53,7 +53,8 @@ type Reports struct {
 	ledger   ReportLedger
 	decoders map[string]ReportDecoder
 	doors    *reportDoors
-	limits   buckets[uuid.UUID]
+	edge     *edge.Edge
+	limits   edge.Buckets[uuid.UUID]
 	floor    *floor
 	outage   *outage
 	log      *slog.Logger
@@ -61,12 +62,13 @@ type Reports struct {
 }
 
 // NewReports returns the door; decoders maps a vendor to what reads its
-// webhooks, and its metrics are registered with reg.
-func NewReports(ledger ReportLedger, decoders map[string]ReportDecoder, log *slog.Logger, reg prometheus.Registerer) *Reports {
+// webhooks, e counts the calls that prove nothing (nil does not), and the
+// metrics are registered with reg.
+func NewReports(ledger ReportLedger, decoders map[string]ReportDecoder, e *edge.Edge, log *slog.Logger, reg prometheus.Registerer) *Reports {
 	m := newReportMetrics()
 	m.register(reg)
 	return &Reports{
-		ledger: ledger, decoders: decoders, doors: newReportDoors(ledger, reportDeadline), limits: buckets[uuid.UUID]{m: map[uuid.UUID]*rate.Limiter{}},
+		ledger: ledger, decoders: decoders, edge: e, doors: newReportDoors(ledger, reportDeadline),
 		floor: newFloor(Config{}.withDefaults().Floor, m.floorSkipped), outage: &outage{log: log, what: "gateway reports"}, log: log, metrics: m,
 	}
 }
@@ -123,9 +125,12 @@ func (rs *Reports) take(w http.ResponseWriter, r *http.Request) (kept, repeated 
 	if door == nil {
 		rs.floor.wait(r.Context(), began)
 		hangUp(w)
+		if wait := rs.edge.Strange(r); wait > 0 {
+			return 0, 0, refusal{slug: problem.RateLimited, retry: wait}
+		}
 		return 0, 0, refusal{slug: problem.Unauthorized}
 	}
-	if wait := rs.limits.take(door.ID, reportCallsPerMinute, began); wait > 0 {
+	if wait := rs.limits.Take(door.ID, reportCallsPerMinute, began); wait > 0 {
 		hangUp(w)
 		return 0, 0, refusal{slug: problem.RateLimited, retry: wait}
 	}
@@ -160,7 +165,7 @@ func (rs *Reports) door(ctx context.Context, r *http.Request) (*reportDoor, erro
 	if !ok {
 		return nil, nil
 	}
-	d, err := rs.doors.get(ctx, id, time.Now())
+	d, err := rs.doors.get(ctx, id, time.Now(), func() bool { return rs.edge.Wary(r) })
 	if err != nil || !d.admits(r.Header[headerReportToken]) {
 		return nil, err
 	}

@@ -62,13 +62,17 @@ func newReportDoors(from ReportLedger, deadline time.Duration) *reportDoors {
 	}
 }
 
-// get returns the account's door, or one that admits nobody.
-func (c *reportDoors) get(ctx context.Context, id uuid.UUID, now time.Time) (*reportDoor, error) {
+// get returns the account's door, or one that admits nobody; to a caller of
+// whom wary is true, also if the account was never seen.
+func (c *reportDoors) get(ctx context.Context, id uuid.UUID, now time.Time, wary func() bool) (*reportDoor, error) {
 	c.mu.Lock()
 	d := c.known[id]
 	c.mu.Unlock()
 	if d != nil && now.Sub(d.fetched) < endpointTTL {
 		return d, nil
+	}
+	if d == nil && wary() {
+		return stranger, nil
 	}
 	lane := c.strange
 	if d != nil && d.open {

@@ -69,7 +69,7 @@ func newReportDoor(c event.Channel) *reportDoor {
 		shelf: &shelf{account: store.ReportAccount{Tenant: tenant.NewID(), ID: uuid.Must(uuid.NewV7()), Channel: c, Vendor: "nhn", Token: []byte(reportToken)}},
 		mux:   http.NewServeMux(), reg: prometheus.NewRegistry(), logged: new(syncBuffer),
 	}
-	ingest.NewReports(d.shelf, map[string]ingest.ReportDecoder{"nhn": nhn.Reports}, slog.New(slog.NewTextHandler(d.logged, nil)), d.reg).Register(d.mux)
+	ingest.NewReports(d.shelf, map[string]ingest.ReportDecoder{"nhn": nhn.Reports}, nil, slog.New(slog.NewTextHandler(d.logged, nil)), d.reg).Register(d.mux)
 	return d
 }
 

@@ -3,7 +3,6 @@ package ingest
 import (
 	"errors"
 	"io"
-	"mime"
 	"net/http"
 	"net/url"
 	"os"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/doctorsflow/doctorsflow/internal/edge"
 	"github.com/doctorsflow/doctorsflow/internal/problem"
 )
 
@@ -35,27 +35,10 @@ func checkForm(r *http.Request) problem.Slug {
 	if e := first(r.Header["Content-Encoding"]); e != "" && !strings.EqualFold(e, "identity") {
 		return problem.UnsupportedMediaType
 	}
-	if !isJSON(first(r.Header["Content-Type"])) {
+	if !edge.IsJSON(first(r.Header["Content-Type"])) {
 		return problem.UnsupportedMediaType
 	}
 	return ""
-}
-
-// isJSON accepts application/json, in UTF-8 if it names a charset.
-func isJSON(contentType string) bool {
-	if contentType == "application/json" {
-		return true
-	}
-	media, params, err := mime.ParseMediaType(contentType)
-	if err != nil || media != "application/json" {
-		return false
-	}
-	for name, value := range params {
-		if name != "charset" || !strings.EqualFold(value, "utf-8") {
-			return false
-		}
-	}
-	return true
 }
 
 // readBody reads the whole body into c. It takes room as the bytes arrive,

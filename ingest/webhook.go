@@ -36,11 +36,12 @@ func (in *Ingest) webhook(w http.ResponseWriter, r *http.Request) {
 	}
 	if slug != "" {
 		in.calls.Put(c)
-		if ok {
+		v := in.strange(r, verdict{problem: slug})
+		if ok && v.retry == 0 {
 			in.refusals.addEarly(earlyRefusal{id, problem.New(slug).Status, reason(slug), received})
 		}
 		hangUp(w)
-		in.refuse(w, r, verdict{problem: slug})
+		in.refuse(w, r, v)
 		return
 	}
 	v, reusable := in.judge(r, c, id, ok, received)
@@ -65,7 +66,7 @@ func (in *Ingest) judge(r *http.Request, c *call, id uuid.UUID, canonical bool, 
 	var e *endpoint
 	if canonical {
 		var err error
-		e, err = in.endpoints.get(r.Context(), id, now)
+		e, err = in.endpoints.get(r.Context(), id, now, func() bool { return in.config.Edge.Wary(r) })
 		if r.Context().Err() == nil { // a caller that left is no outage
 			in.lookups.report(err)
 		}
@@ -81,7 +82,7 @@ func (in *Ingest) judge(r *http.Request, c *call, id uuid.UUID, canonical bool, 
 		// the webhook exists.
 		in.floor.wait(r.Context(), now)
 		v.problem = problem.InvalidSignature
-		return v, true
+		return in.strange(r, v), true
 	}
 	if v.retry = in.limits.take(&e.Webhook, now); v.retry > 0 {
 		v.problem = problem.RateLimited
@@ -109,6 +110,15 @@ func (in *Ingest) judge(r *http.Request, c *call, id uuid.UUID, canonical bool, 
 		return verdict{problem: problem.Internal}, reusable
 	}
 	return v, reusable
+}
+
+// strange makes another answer of the verdict on a call that proved nothing, if
+// its address had too many of those. The webhook's history keeps the reason.
+func (in *Ingest) strange(r *http.Request, v verdict) verdict {
+	if wait := in.config.Edge.Strange(r); wait > 0 {
+		v.problem, v.retry = problem.RateLimited, wait
+	}
+	return v
 }
 
 // authenticate says whether the signature is good, and why the call is refused

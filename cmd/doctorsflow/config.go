@@ -55,6 +55,7 @@ type serveFlags struct {
 
 	NATSCalloutSeed string `name:"nats-callout-seed" help:"Seed with which clinics' connections are vouched for to an external NATS; make one with tenant nats-creds issuer." env:"NATS_CALLOUT_SEED"`
 
+	edgeFlags
 	AuditRetention time.Duration     `help:"How long rows of the audit log are kept; at least 8760h, a year, and by default three." default:"26280h" env:"AUDIT_RETENTION" validate:"min=31536000000000000"`
 	OIDCIssuer     string            `name:"oidc-issuer" help:"Issuer whose bearer tokens the API takes beside its own keys, such as https://clerk.example.com." env:"OIDC_ISSUER" validate:"omitempty,issuer"`
 	OIDCAudience   []string          `name:"oidc-audience" help:"What a token must be for (aud)." env:"OIDC_AUDIENCE"`
@@ -116,6 +117,7 @@ func (f *serveFlags) fits() error {
 		errs = append(errs, errors.New("setting simulator is an address such as 127.0.0.1:8090, or off"))
 	}
 	errs = append(errs, f.checkIssuer()...)
+	errs = append(errs, f.edgeFlags.check()...)
 	if !f.embedded() && f.NATSURL == "" && !slices.Equal(f.Roles, roles) {
 		errs = append(errs, errors.New("some roles alone need a NATS that the others share: set NATS_URL"))
 	}
@@ -169,6 +171,9 @@ func (f *serveFlags) LogValue() slog.Value {
 		slog.String("http_addr", f.HTTPAddr),
 		slog.Bool("behind_tls_proxy", f.BehindTLSProxy),
 		slog.Bool("plaintext_network", f.PlaintextNetwork),
+		slog.String("trusted_proxies", strings.Join(f.TrustedProxies, ",")),
+		slog.String("allowed_hosts", strings.Join(f.AllowedHosts, ",")),
+		slog.String("cors_origins", strings.Join(f.CORSOrigins, ",")),
 		slog.String("simulator", orElse(f.simulatorAddr(), "off")),
 		slog.Int("replicas", f.Replicas),
 		slog.String("poll_every", f.PollEvery.String()),

@@ -83,7 +83,7 @@ func newReportWorld(t *testing.T, c simulator.Config, hook simulator.Webhook) *r
 	gatewayServer := httptest.NewServer(w.sim)
 	w.simURL = gatewayServer.URL
 	mux := http.NewServeMux()
-	ingest.NewReports(w.db, reportDecoders, log, w.reg).Register(mux)
+	ingest.NewReports(w.db, reportDecoders, nil, log, w.reg).Register(mux)
 	door := httptest.NewServer(mux)
 	w.door = door.URL
 

@@ -17,6 +17,7 @@ import (
 	"github.com/doctorsflow/doctorsflow/api"
 	"github.com/doctorsflow/doctorsflow/dispatcher"
 	"github.com/doctorsflow/doctorsflow/ingest"
+	"github.com/doctorsflow/doctorsflow/internal/edge"
 	"github.com/doctorsflow/doctorsflow/internal/event"
 	"github.com/doctorsflow/doctorsflow/internal/failpoint"
 	"github.com/doctorsflow/doctorsflow/internal/local"
@@ -132,13 +133,14 @@ func serve(ctx context.Context, f *serveFlags, log *slog.Logger, ready func(runn
 	group, work := errgroup.WithContext(work)
 	phones := phone.Options{AllowTestBands: where.Simulator != ""}
 	mux := http.NewServeMux()
+	door := f.edge(f.BehindTLSProxy, registry, log)
 	yield := func(context.Context) {}
 	if f.runs("ingest") {
-		in := ingest.New(ingest.Config{Phone: phones}, db, db, bus, log.With("role", "ingest"), registry)
+		in := ingest.New(ingest.Config{Phone: phones, Edge: door}, db, db, bus, log.With("role", "ingest"), registry)
 		in.Register(mux)
 		yield = func(ctx context.Context) { in.Yield(ctx, plannerPatience) }
 		group.Go(func() error { return in.Run(work) })
-		ingest.NewReports(db, reportDecoders, log.With("role", "ingest"), registry).Register(mux)
+		ingest.NewReports(db, reportDecoders, door, log.With("role", "ingest"), registry).Register(mux)
 		if vouch != "" {
 			answer, sweep, err := letClinicsIn(vouch, bus, db, log.With("role", "ingest"))
 			if err != nil {
@@ -190,15 +192,15 @@ func serve(ctx context.Context, f *serveFlags, log *slog.Logger, ready func(runn
 		retention := &recorder.Retention{Ledger: db, Every: 24 * time.Hour, Keep: f.AuditRetention, Logger: log.With("role", "recorder")}
 		group.Go(func() error { return retention.Run(work) })
 	}
-	routes := api.Register(mux, api.Config{DB: db, Issuer: f.issuer(), Broker: bus, Registry: registry, Routes: f.runs("api"), Logger: log.With("role", "api")})
+	routes := api.Register(mux, api.Config{
+		DB: db, Issuer: f.issuer(), Broker: bus, Registry: registry, Routes: f.runs("api"), Logger: log.With("role", "api"),
+		Edge: door, Rates: api.Rates{Caller: f.RatePerCaller, Tenant: f.RatePerTenant},
+	})
 	group.Go(func() error { return routes.Run(work) })
 
 	// The door, last.
-	server := &http.Server{
-		Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second,
-		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-	}
-	listener, err := net.Listen("tcp", f.HTTPAddr)
+	server := edge.Server(door.Handler(mux), log)
+	listener, err := edge.Listen(f.HTTPAddr)
 	if err != nil {
 		stop()
 		return errors.Join(fmt.Errorf("listen on %s: %w; choose another address with --http-addr", f.HTTPAddr, err), group.Wait())

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/doctorsflow/doctorsflow/internal/edge"
 	"github.com/doctorsflow/doctorsflow/internal/problem"
 	"github.com/doctorsflow/doctorsflow/internal/store"
 	"github.com/doctorsflow/doctorsflow/internal/tenant"
@@ -80,14 +81,17 @@ type Authenticator struct {
 	keys       Keys
 	issuer     *Issuer
 	identities Identities
+	edge       *edge.Edge
 	log        *slog.Logger
 	known      cache
 }
 
 // New returns an Authenticator. A key that is revoked stays good for at most
-// five seconds, for which a verified key is remembered.
-func New(keys Keys, log *slog.Logger) *Authenticator {
-	return &Authenticator{keys: keys, log: log}
+// five seconds, for which a verified key is remembered. e counts the requests
+// whose credential is no good by their address, and refuses those beyond its
+// rate; nil does not.
+func New(keys Keys, e *edge.Edge, log *slog.Logger) *Authenticator {
+	return &Authenticator{keys: keys, edge: e, log: log}
 }
 
 // Trust also lets in whom the issuer's tokens name, if one of ids is connected
@@ -116,6 +120,12 @@ func (a *Authenticator) Require(next http.Handler) http.Handler {
 			return
 		}
 		p, err := a.principal(r)
+		if errors.Is(err, store.ErrNotFound) || errors.Is(err, errNotConnected) {
+			if wait := a.edge.Strange(r); wait > 0 {
+				problem.Write(w, r, problem.New(problem.RateLimited).WithRetryAfter(wait))
+				return
+			}
+		}
 		switch {
 		case err == nil:
 			next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), principalKey{}, p)))
@@ -156,8 +166,12 @@ func (a *Authenticator) principal(r *http.Request) (Principal, error) {
 
 func (a *Authenticator) byKey(r *http.Request, hash [sha256.Size]byte) (Principal, error) {
 	asked := time.Now()
-	if p, ok := a.known.get(hash, asked); ok {
+	p, seen, ok := a.known.get(hash, asked)
+	if ok {
 		return p, nil
+	}
+	if !seen && a.edge.Wary(r) {
+		return Principal{}, store.ErrNotFound
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), lookupTime)
 	defer cancel()
@@ -165,7 +179,7 @@ func (a *Authenticator) byKey(r *http.Request, hash [sha256.Size]byte) (Principa
 	if err != nil {
 		return Principal{}, err
 	}
-	p := Principal{Tenant: k.Tenant, Role: Role(k.Role), KeyID: k.ID, Scopes: k.Scopes}
+	p = Principal{Tenant: k.Tenant, Role: Role(k.Role), KeyID: k.ID, Scopes: k.Scopes}
 	a.known.put(hash, p, asked, k.Expires)
 	return p, nil
 }
@@ -188,7 +202,10 @@ func (a *Authenticator) byToken(r *http.Request, token string) (Principal, error
 	}
 	// What separates the parts is in none of them.
 	hash := sha256.Sum256([]byte(id.issuer + "\x00" + kind + "\x00" + subject))
-	p, ok := a.known.get(hash, asked)
+	p, seen, ok := a.known.get(hash, asked)
+	if !ok && !seen && a.edge.Wary(r) {
+		return Principal{}, errNotConnected
+	}
 	if !ok {
 		p.Tenant, err = a.identities.TenantOfIdentity(ctx, id.issuer, kind, subject)
 		switch {

@@ -67,7 +67,7 @@ func TestAValidKeyNamesItsPrincipal(t *testing.T) {
 	t.Parallel()
 	keys := goodKeys()
 	for _, header := range []string{"Bearer " + key, "bearer " + key, "BEARER " + key} {
-		w, got := call(New(keys, slog.New(slog.DiscardHandler)), header)
+		w, got := call(New(keys, nil, slog.New(slog.DiscardHandler)), header)
 		want := &Principal{Tenant: keys.key.Tenant, Role: Staff, KeyID: keys.key.ID}
 		if diff := cmp.Diff(want, got); diff != "" || w.Code != http.StatusOK {
 			t.Errorf("%s: %d, principal (-want +got):\n%s", header, w.Code, diff)
@@ -82,7 +82,7 @@ func TestEveryBadCredentialGetsTheSameAnswer(t *testing.T) {
 	t.Parallel()
 	keys := goodKeys()
 	keys.fail(fmt.Errorf("x: %w", store.ErrNotFound))
-	a := New(keys, slog.New(slog.DiscardHandler))
+	a := New(keys, nil, slog.New(slog.DiscardHandler))
 	answer := func(header ...string) string {
 		w, in := call(a, header...)
 		if in != nil || w.Code != http.StatusUnauthorized || w.Header().Get("WWW-Authenticate") != `Bearer realm="doctorsflow"` {
@@ -110,7 +110,7 @@ func TestADoubledHeaderIsRefusedWhicheverIsGood(t *testing.T) {
 	t.Parallel()
 	keys := goodKeys()
 	for _, headers := range [][]string{{"Bearer " + key, "Bearer " + key}, {"Bearer " + key, ""}, {"", "Bearer " + key}} {
-		w, in := call(New(keys, slog.New(slog.DiscardHandler)), headers...)
+		w, in := call(New(keys, nil, slog.New(slog.DiscardHandler)), headers...)
 		if w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), "/problems/ambiguous-header") || in != nil {
 			t.Errorf("%q: %d %s, principal %v", headers, w.Code, w.Body, in)
 		}
@@ -124,7 +124,7 @@ func TestALedgerThatIsAwayIsNotABadKey(t *testing.T) {
 	t.Parallel()
 	var log bytes.Buffer
 	keys := goodKeys()
-	a := New(keys, slog.New(slog.NewTextHandler(&log, nil)))
+	a := New(keys, nil, slog.New(slog.NewTextHandler(&log, nil)))
 	keys.fail(fmt.Errorf("x: %w", store.ErrUnavailable))
 	if w, in := call(a, "Bearer "+key); w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") != "5" || in != nil {
 		t.Errorf("away: %d %v", w.Code, w.Header())
@@ -144,7 +144,7 @@ func TestALedgerThatIsAwayIsNotABadKey(t *testing.T) {
 func TestAVerifiedKeyIsRememberedForSecondsOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		keys := goodKeys()
-		a := New(keys, slog.New(slog.DiscardHandler))
+		a := New(keys, nil, slog.New(slog.DiscardHandler))
 		try := func(want int, asked int64) {
 			t.Helper()
 			if w, _ := call(a, "Bearer "+key); w.Code != want || keys.asked.Load() != asked {
@@ -193,7 +193,7 @@ func TestTheCacheIsBounded(t *testing.T) {
 	if len(c.m) > cacheSize {
 		t.Errorf("%d entries, want at most %d", len(c.m), cacheSize)
 	}
-	if _, ok := c.get(hash(cacheSize-1), now.Add((cacheSize-1)*time.Second)); !ok {
+	if _, _, ok := c.get(hash(cacheSize-1), now.Add((cacheSize-1)*time.Second)); !ok {
 		t.Error("the latest is forgotten")
 	}
 }

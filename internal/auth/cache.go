@@ -27,11 +27,12 @@ type remembered struct {
 	until     time.Time
 }
 
-func (c *cache) get(hash [sha256.Size]byte, now time.Time) (Principal, bool) {
+// get returns whom a key speaks for, if ok; seen tells that it was good once.
+func (c *cache) get(hash [sha256.Size]byte, now time.Time) (p Principal, seen, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	e, ok := c.m[hash]
-	return e.principal, ok && now.Before(e.until)
+	e, seen := c.m[hash]
+	return e.principal, seen, seen && now.Before(e.until)
 }
 
 // put keeps p for the TTL from asked on, or until the key itself expires.

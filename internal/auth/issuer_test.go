@@ -56,7 +56,7 @@ func world(t *testing.T, change func(*IssuerConfig)) (*oidctest.Issuer, *Authent
 		change(&c)
 	}
 	ids := connections{tenant: tenant.NewID(), known: map[string]bool{"organization:org_1": true, "user:user_1": true}}
-	return issuer, New(goodKeys(), slog.New(slog.DiscardHandler)).Trust(NewIssuer(c), ids), ids
+	return issuer, New(goodKeys(), nil, slog.New(slog.DiscardHandler)).Trust(NewIssuer(c), ids), ids
 }
 
 func TestATokenNamesItsTenantAndRole(t *testing.T) {

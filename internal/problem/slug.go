@@ -29,6 +29,7 @@ const (
 	UnsupportedMediaType Slug = "unsupported-media-type"
 	MisdirectedRequest   Slug = "misdirected-request"
 	HeadersTooLarge      Slug = "headers-too-large"
+	URITooLong           Slug = "uri-too-long"
 )
 
 // The problems of who asks.
@@ -89,6 +90,7 @@ var table = map[Slug]row{
 	UnsupportedMediaType: {http.StatusUnsupportedMediaType, "Unsupported media type", "Send uncompressed application/json in UTF-8."},
 	MisdirectedRequest:   {http.StatusMisdirectedRequest, "Misdirected request", "This host name is not served here."},
 	HeadersTooLarge:      {http.StatusRequestHeaderFieldsTooLarge, "Headers too large", "Send fewer or shorter headers."},
+	URITooLong:           {http.StatusRequestURITooLong, "URI too long", "The address and its query are longer than 4 KiB. Send less in them."},
 
 	Unauthorized:     {http.StatusUnauthorized, "Unauthorized", "Send a valid credential in the Authorization header."},
 	InvalidSignature: {http.StatusUnauthorized, "Invalid signature", "The request is not signed by an enabled webhook's secret. Check the address, the secret, the clock and that the body is signed as sent."},

@@ -1,0 +1,97 @@
+package api
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/doctorsflow/doctorsflow/internal/edge"
+	"github.com/doctorsflow/doctorsflow/internal/problem"
+	"github.com/doctorsflow/doctorsflow/internal/strictjson"
+)
+
+// maxBody bounds a body, in bytes, where the operation does not.
+const maxBody = 256 << 10
+
+// once lists the headers that mean something here and may come once. Of two, a
+// proxy might have believed the other one.
+var once = []string{"Content-Type", "Content-Encoding", "Idempotency-Key", "If-Match", "X-Purpose"}
+
+// bodyLimits refuses keys that differ in case only besides what it bounds:
+// what decodes the body reads the last of them.
+var bodyLimits = strictjson.Limits{FoldCase: true}
+
+// checkBody refuses a body that two readers could read in two ways, before
+// anything is decoded, and whatever is sent where no body is taken. It reads
+// the whole body, which the operation bounds.
+func checkBody(op *huma.Operation, next http.Handler) http.Handler {
+	limit := op.MaxBodyBytes
+	if limit <= 0 {
+		limit = maxBody
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		slug, fields := problem.Slug(""), []problem.Field(nil)
+		for _, name := range once {
+			if len(r.Header[name]) > 1 {
+				slug = problem.AmbiguousHeader
+			}
+		}
+		var body []byte
+		if slug == "" {
+			body, slug = readBody(w, r, op.RequestBody != nil, limit)
+		}
+		if slug == "" && len(body) > 0 {
+			slug, fields = checkJSON(body)
+		}
+		if slug != "" {
+			w.Header().Set("Connection", "close") // what is left of the body is not read
+			problem.Write(w, r, problem.New(slug).WithErrors(fields...))
+			return
+		}
+		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+		next.ServeHTTP(w, r)
+	})
+}
+
+func readBody(w http.ResponseWriter, r *http.Request, wanted bool, limit int64) ([]byte, problem.Slug) {
+	if e := r.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
+		return nil, problem.UnsupportedMediaType
+	}
+	if !wanted {
+		limit = 0
+	}
+	if r.ContentLength > limit {
+		return nil, problem.PayloadTooLarge
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	_, large := errors.AsType[*http.MaxBytesError](err)
+	switch {
+	case large:
+		return nil, problem.PayloadTooLarge
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, problem.RequestTimeout
+	case err != nil:
+		return nil, problem.BadRequest
+	case len(body) > 0 && !edge.IsJSON(r.Header.Get("Content-Type")):
+		return nil, problem.UnsupportedMediaType
+	}
+	return body, ""
+}
+
+func checkJSON(body []byte) (problem.Slug, []problem.Field) {
+	err := strictjson.Check(body, bodyLimits)
+	if err == nil {
+		return "", nil
+	}
+	e, ok := errors.AsType[*strictjson.Error](err)
+	if !ok {
+		return problem.MalformedJSON, nil
+	}
+	// Every code of the check is a slug too, and its pointer may be shown.
+	return problem.Slug(e.Code), []problem.Field{{Pointer: e.Pointer, Code: string(e.Code)}}
+}
