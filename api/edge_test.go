@@ -185,3 +185,11 @@ func TestClaimedHeadersChangeNothing(t *testing.T) {
 		t.Errorf("an overridden method: %d", w.Code)
 	}
 }
+
+func TestWhereNoBodyIsTakenNoneIsRead(t *testing.T) {
+	t.Parallel()
+	s := serve(t, &fakeLedger{}, &fakeBroker{})
+	if w := s.send(http.MethodGet, logs, fakeKey, `{"limit":1}`); w.Code != http.StatusRequestEntityTooLarge || w.Header().Get("Connection") != "close" {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}
