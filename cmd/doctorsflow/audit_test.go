@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/csv"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -76,17 +77,26 @@ func TestWhatIsSentAndLookedAtCanBeReviewed(t *testing.T) {
 	_, head, _ := strings.Cut(verdict, "head ")
 	head = strings.TrimSpace(head)
 
+	if code, out, errs := cli("patient", "find", "--tenant", "parked", "--last4", "0001", "--reason", "전화 문의"); code != 0 || !strings.Contains(out, "P-1") {
+		t.Errorf("patient find: exit %d: %s%s", code, out, errs)
+	}
+	if code, out, errs := cli("patient", "find", "--tenant", "parked", "--phone", "010-9999-9999"); code != 0 || out != "" || !strings.Contains(errs, "No patient") {
+		t.Errorf("patient find of nobody: exit %d: %s%s", code, out, errs)
+	}
 	code, out, errs := cli("audit", "export", "--tenant", "parked", "--format", "jsonl", "--reason", "월간 점검")
 	if code != 0 {
 		t.Fatalf("audit export: exit %d: %s", code, errs)
 	}
-	seen := map[string]int{}
+	seen, searches := map[string]int{}, []string(nil)
 	for line := range strings.Lines(out) {
 		var l auditLine
 		if err := json.Unmarshal([]byte(line), &l); err != nil {
 			t.Fatal(err)
 		}
 		seen[l.Action+" "+l.Subject]++
+		if l.Subject == "patient-find" {
+			searches = append(searches, fmt.Sprintf("%s %d %s %s", l.Actor, len(l.Patients), l.Purpose, l.Detail))
+		}
 		if l.Subject == "why" && (len(l.Patients) != 1 || l.Actor != "cli:"+login()) {
 			t.Errorf("the audit log has %+v", l)
 		}
@@ -94,7 +104,14 @@ func TestWhatIsSentAndLookedAtCanBeReviewed(t *testing.T) {
 	if seen["clinic.apply clinic_file"] != 1 || seen["send attempts"] != 1 || seen["read why"] == 0 {
 		t.Errorf("the export has %v", seen)
 	}
-	for _, secret := range []string{"김하늘", "01000000001", "0000-0001"} {
+	who := "cli:" + login()
+	if diff := cmp.Diff([]string{
+		who + ` 1 전화 문의 {"by":"last4","name":false,"rows":1,"whole_numbers":false}`,
+		who + ` 0  {"by":"phone","name":false,"rows":0,"whole_numbers":false}`,
+	}, searches); diff != "" {
+		t.Errorf("searches in the log (-want +got):\n%s", diff)
+	}
+	for _, secret := range []string{"김하늘", "01000000001", "0000-0001", "99999999", "0001\""} {
 		if strings.Contains(out, secret) {
 			t.Errorf("the export has %q", secret)
 		}

@@ -30,15 +30,19 @@ type patientFindCommand struct {
 	Show   bool   `help:"Print whole numbers; otherwise they are masked."`
 	Limit  int    `help:"How many at most." default:"50"`
 	Cursor string `help:"Where to go on, as the list before said."`
+	Reason string `help:"Why you look, for the audit log: one line, nothing of the patient."`
 }
 
-// Run prints one line per patient.
+// Run prints one line per patient, once the audit log has that they are shown.
 func (c *patientFindCommand) Run(ctx context.Context, o output) error {
 	if (c.Phone == "") == (c.Last4 == "") {
 		return errors.New("give --phone or --last4, and not both")
 	}
 	if c.Limit < 1 || c.Limit > store.MaxPage {
 		return fmt.Errorf("--limit is between 1 and %d; go on with --cursor", store.MaxPage)
+	}
+	if !store.ValidNote(c.Reason) {
+		return fmt.Errorf("--reason is one line of at most %d letters, without long numbers", store.MaxNote)
 	}
 	q := store.PatientQuery{Name: c.Name, Limit: c.Limit, Cursor: c.Cursor}
 	given, err := orInput(c.Phone + c.Last4)
@@ -64,6 +68,9 @@ func (c *patientFindCommand) Run(ctx context.Context, o output) error {
 		case err != nil:
 			return err
 		}
+		if err := db.Audit(ctx, ids[0], c.told(page.Rows)); err != nil {
+			return err
+		}
 		if err := printPatients(o.out, page.Rows, c.Show); err != nil {
 			return err
 		}
@@ -75,6 +82,22 @@ func (c *patientFindCommand) Run(ctx context.Context, o output) error {
 		}
 		return nil
 	})
+}
+
+// told is what the audit log keeps of a search: by what, and never for which.
+func (c *patientFindCommand) told(rows []store.FoundPatient) store.AuditEntry {
+	by := "phone"
+	if c.Last4 != "" {
+		by = "last4"
+	}
+	e := store.AuditEntry{
+		Hand: store.Hand{Note: c.Reason}, Action: "read", Subject: "patient-find",
+		Detail: map[string]any{"rows": len(rows), "by": by, "name": c.Name != "", "whole_numbers": c.Show},
+	}
+	for _, p := range rows {
+		e.Patients = append(e.Patients, p.ID)
+	}
+	return e
 }
 
 // orInput is s, or for - the first line of standard input.

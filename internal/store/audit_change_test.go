@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -113,5 +114,32 @@ func TestWhatWasKeptBeforeThereWasAChainIsInIt(t *testing.T) {
 	}
 	if n := l.count(`SELECT count(*) FROM pg_class WHERE relname = 'audit_log' AND relforcerowsecurity`); n != 1 {
 		t.Error("row-level security is not forced any more")
+	}
+}
+
+func TestCredentialsAndKeysComeAndGoInTheLog(t *testing.T) {
+	t.Parallel()
+	l := newLedger(t)
+	ctx := store.ActAs(t.Context(), store.Hand{Actor: "cli:dana"})
+	k, made, err := l.CreateNATSCredential(ctx, l.tenant, "EMR", time.Time{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.RevokeNATSCredential(ctx, l.tenant, made.ID); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.RotateTenantKey(ctx, l.tenant); err != nil {
+		t.Fatal(err)
+	}
+	var rows string
+	l.scan(`SELECT string_agg(actor || ' ' || action, ', ' ORDER BY seq) FROM audit_log WHERE actor = 'cli:dana'`, nil, &rows)
+	if rows != "cli:dana nats_credential.create, cli:dana nats_credential.revoke, cli:dana tenant_key.rotate" {
+		t.Errorf("the log has %q", rows)
+	}
+	if n := l.count(`SELECT count(*) FROM audit_log WHERE detail::text LIKE '%' || $1 || '%'`, k); n != 0 {
+		t.Error("the log has the secret")
+	}
+	if _, faults := l.verify(nil); len(faults) != 0 {
+		t.Errorf("%q", faults)
 	}
 }

@@ -222,3 +222,51 @@ func TestPatientsAreFoundByNumber(t *testing.T) {
 		}
 	}
 }
+
+// What the chain tells of sends holds on after their texts were emptied, if it
+// tells of the erasure too, and of nobody else's.
+func TestTheAuditChainHoldsAfterAnErasure(t *testing.T) {
+	t.Parallel()
+	l := newLedger(t)
+	steps := l.sent(3)
+	patientOf := func(step uuid.UUID) (patient uuid.UUID) {
+		l.scan(`SELECT e.patient_id FROM steps s JOIN workflow_executions e ON e.id = s.execution_id WHERE s.id = $1`, []any{step}, &patient)
+		return patient
+	}
+	if _, err := l.ErasePatient(t.Context(), l.tenant, patientOf(steps[0]), "", hand); err != nil {
+		t.Fatal(err)
+	}
+	v, faults := l.verify(nil)
+	if len(faults) != 0 || v.Sends != 3 {
+		t.Fatalf("after an erasure: %d sends, faults %q", v.Sends, faults)
+	}
+	l.tamper(fmt.Sprintf(`UPDATE attempts SET content = '\x00' WHERE step_id = '%s'`, steps[0]))
+	if _, faults := l.verify(nil); len(faults) != 1 || !strings.Contains(faults[0], "content was changed") {
+		t.Errorf("another text for the erased patient: %q", faults)
+	}
+	l.tamper(fmt.Sprintf(`UPDATE attempts SET content = NULL WHERE step_id IN ('%s', '%s')`, steps[0], steps[1]))
+	if _, faults := l.verify(nil); len(faults) != 1 || !strings.Contains(faults[0], steps[1].String()) {
+		t.Errorf("a text emptied of a patient who was not erased: %q", faults)
+	}
+	// An erasure that only the table tells of is a fault of the chain itself.
+	l.tamper(fmt.Sprintf(`UPDATE audit_log SET subject_id = '%s' WHERE action = 'patient.erase'`, patientOf(steps[1])))
+	if _, faults := l.verify(nil); len(faults) == 0 || !strings.Contains(strings.Join(faults, "\n"), "was changed: its hash") {
+		t.Errorf("an invented erasure: %q", faults)
+	}
+}
+
+func TestTheAuditChainHoldsAfterATenantIsErased(t *testing.T) {
+	t.Parallel()
+	l := newLedger(t)
+	l.sent(3)
+	l.audited(2)
+	before, _ := l.verify(nil)
+	if _, err := l.EraseTenant(t.Context(), l.tenant, hand); err != nil {
+		t.Fatal(err)
+	}
+	l.seal()
+	after, faults := l.verify(before.Head)
+	if len(faults) != 0 || after.Sends != 3 || after.Last <= before.Last {
+		t.Errorf("%+v, faults %q", after, faults)
+	}
+}

@@ -57,7 +57,12 @@ func (db *DB) CreateNATSCredential(ctx context.Context, id tenant.ID, name strin
 	hash := sha256.Sum256([]byte(secret))
 	c = NATSCredential{Tenant: id, ID: uuid.Must(uuid.NewV7()), Name: name, Expires: expires}
 	err = db.inTenant(ctx, id, func(tx pgx.Tx) error {
-		return tx.QueryRow(ctx, insertNATSCredential, id, c.ID, name, hash[:], nullTime(expires), maxNATSCredentials).Scan(&c.Created)
+		if err := tx.QueryRow(ctx, insertNATSCredential, id, c.ID, name, hash[:], nullTime(expires), maxNATSCredentials).Scan(&c.Created); err != nil {
+			return err
+		}
+		return audit(ctx, tx, id, AuditEntry{Action: "nats_credential.create", Subject: "nats_credential", SubjectID: c.ID, Detail: map[string]any{
+			"expires_at": nullTime(expires),
+		}})
 	})
 	switch e, ok := errors.AsType[*pgconn.PgError](err); {
 	case ok && e.Code == "23503":
@@ -118,7 +123,10 @@ func (db *DB) RevokeNATSCredential(ctx context.Context, id tenant.ID, credential
 		if err == nil && tag.RowsAffected() == 0 {
 			err = ErrNotFound
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		return audit(ctx, tx, id, AuditEntry{Action: "nats_credential.revoke", Subject: "nats_credential", SubjectID: credential})
 	})
 	if err != nil {
 		return fmt.Errorf("store: revoke nats credential: %w", err)

@@ -59,10 +59,10 @@ func (db *DB) RotateTenantKey(ctx context.Context, id tenant.ID) (r Rotation, er
 			done, err = db.moveRows(ctx, id, set, wrapped, &r)
 		case !set.Next.IsZero():
 			if err = db.awaitReaders(ctx); err == nil {
-				err = db.replaceKeySet(ctx, id, wrapped, seal.KeySet{Key: set.Next, Old: set.Key, Retired: set.Retired})
+				err = db.replaceKeySet(ctx, id, wrapped, seal.KeySet{Key: set.Next, Old: set.Key, Retired: set.Retired}, "tenant_key.rotate")
 			}
 		default:
-			err = db.replaceKeySet(ctx, id, wrapped, seal.KeySet{Key: set.Key, Next: seal.NewKey(), Retired: set.Retired})
+			err = db.replaceKeySet(ctx, id, wrapped, seal.KeySet{Key: set.Key, Next: seal.NewKey(), Retired: set.Retired}, "")
 		}
 		if errors.Is(err, errKeysMoved) {
 			continue // another process is at it, too, or the master key changed
@@ -96,13 +96,18 @@ func (db *DB) keySet(ctx context.Context, id tenant.ID) (set seal.KeySet, wrappe
 	return set, wrapped, nil
 }
 
-func (db *DB) replaceKeySet(ctx context.Context, id tenant.ID, was []byte, set seal.KeySet) error {
+// replaceKeySet writes the set where it is still what was read. What it does is
+// told to the audit log where action names it.
+func (db *DB) replaceKeySet(ctx context.Context, id tenant.ID, was []byte, set seal.KeySet, action string) error {
 	return db.inTenant(ctx, id, func(tx pgx.Tx) error {
 		tag, err := tx.Exec(ctx, replaceTenantKey, id, was, db.ring.WrapSet(id, set))
 		if err == nil && tag.RowsAffected() == 0 {
 			err = errKeysMoved
 		}
-		return err
+		if err != nil || action == "" {
+			return err
+		}
+		return audit(ctx, tx, id, AuditEntry{Action: action, Subject: "tenant", SubjectID: uuid.UUID(id)})
 	})
 }
 
@@ -179,7 +184,7 @@ func (db *DB) moveRows(ctx context.Context, id tenant.ID, set seal.KeySet, wrapp
 	if r.Retired {
 		next.Retired = append(set.Retired, m.was.FieldKey(indexPhone))
 	}
-	err = db.replaceKeySet(ctx, id, wrapped, next)
+	err = db.replaceKeySet(ctx, id, wrapped, next, "")
 	return err == nil, err
 }
 
