@@ -59,6 +59,13 @@ func (c *demoCommand) Run(ctx context.Context, o output) (err error) {
 	if err := emptyDemoFolder(f.Data); err != nil {
 		return err
 	}
+	if c.Keep && !c.Stories {
+		end, ierr := startIssuer(f, o)
+		if ierr != nil {
+			return ierr
+		}
+		defer func() { err = errors.Join(err, end()) }()
+	}
 	if err := f.check(); err != nil {
 		return err
 	}
@@ -120,6 +127,9 @@ func (d *demo) play(ctx context.Context) error {
 		return err
 	}
 	d.tenant = applied.Tenant
+	if err := connect(ctx, db, d.flags, d.tenant); err != nil {
+		return err
+	}
 	hook := applied.Webhooks[0]
 	d.say(fmt.Sprintf("%s: %d patients, workflow %q, webhook %q\n", f.Tenant.Name, len(f.Patients), f.Workflows[0].Name, hook.Name))
 
@@ -254,6 +264,7 @@ func (d *demo) further(ctx context.Context, db *store.DB) error {
 	}
 	d.say(fmt.Sprintf("  curl -s -H 'Authorization: Bearer %s' '%s/api/message-logs?limit=5'", key, d.where.HTTP))
 	d.say(fmt.Sprintf("  curl -s -H 'Authorization: Bearer %s' '%s/api/workflows/executions?limit=5'", key, d.where.HTTP))
+	d.say(fmt.Sprintf("  curl -s -H \"Authorization: Bearer $(curl -s '%s/token?role=owner')\" '%s/api/audit-log?limit=5'   # as the clinic's owner, by a sign-in of five minutes", d.flags.OIDCIssuer, d.where.HTTP))
 	d.say(fmt.Sprintf("  curl -s %s/metrics | grep doctorsflow_", d.where.HTTP))
 	d.say(fmt.Sprintf("  curl -s %s/__sim/violations", d.where.Simulator))
 	psql := "psql"

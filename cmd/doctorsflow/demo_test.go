@@ -1,9 +1,14 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
+	"context"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -81,5 +86,83 @@ func noProcessOf(t testing.TB, data string) {
 		if cmd := string(bytes.ReplaceAll(b, []byte{0}, []byte{' '})); strings.Contains(cmd, data+"/postgres") {
 			t.Errorf("left behind: %s", cmd)
 		}
+	}
+}
+
+// TestTheDemosOwnIssuerLetsItsClinicIn keeps a demo serving and does what it
+// prints.
+func TestTheDemosOwnIssuerLetsItsClinicIn(t *testing.T) {
+	t.Parallel()
+	data, err := dataDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { removeData(t, data) })
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	out, in := io.Pipe()
+	var errs bytes.Buffer
+	ended := make(chan int, 1)
+	go func() {
+		ended <- run(ctx, []string{"demo", "--keep", "--plain", "--data", data, "--http-addr", "127.0.0.1:0"}, in, &errs)
+		in.Close()
+	}()
+	var tokens, list string
+	line := regexp.MustCompile(`curl -s '(http://127\.0\.0\.1:\d+/token)\?role=owner'\)" '(http://[^']+/api/audit-log[^']*)'`)
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		if m := line.FindStringSubmatch(lines.Text()); m != nil {
+			tokens, list = m[1], m[2]
+		}
+		if strings.Contains(lines.Text(), "until Ctrl-C") {
+			break
+		}
+	}
+	go func() { _, _ = io.Copy(io.Discard, out) }()
+	if tokens == "" {
+		stop()
+		t.Fatalf("the demo prints no token: exit %d\n%s", <-ended, &errs)
+	}
+	get := func(url, host, token string) (int, string) {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if req.Host = host; token != "" {
+			req.Header.Set("Authorization", "Bearer "+token)
+		}
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		body, err := io.ReadAll(res.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res.StatusCode, strings.TrimSpace(string(body))
+	}
+	for role, want := range map[string]int{"owner": 200, "viewer": 403, "": 403} {
+		status, token := get(tokens+"?role="+role, "", "")
+		if status != http.StatusOK {
+			t.Fatalf("a token as %q: %d %s", role, status, token)
+		}
+		if status, body := get(list, "", token); status != want {
+			t.Errorf("the audit log as %q: %d %s, want %d", role, status, body, want)
+		}
+		head, _, _ := strings.Cut(token, ".")
+		if status, _ := get(list, "", head+".e30."); status != http.StatusUnauthorized {
+			t.Errorf("a token that nobody signed: %d", status)
+		}
+	}
+	if status, _ := get(tokens+"?role=root", "", ""); status != http.StatusBadRequest {
+		t.Errorf("a token as root: %d", status)
+	}
+	if status, _ := get(tokens, "evil.example", ""); status != http.StatusMisdirectedRequest {
+		t.Errorf("a token for a page of another name: %d", status)
+	}
+	stop()
+	if code := <-ended; code != 0 {
+		t.Errorf("exit %d: %s", code, &errs)
 	}
 }
