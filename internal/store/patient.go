@@ -28,7 +28,9 @@ const (
 const (
 	selectPatientByID       = `SELECT p.id, p.data_key, p.name FROM patients p WHERE p.tenant_id = $1 AND p.id = $2 AND p.erased_at IS NULL`
 	selectPatientByExternal = `SELECT p.id, p.data_key, p.name FROM patients p WHERE p.tenant_id = $1 AND p.external_id = $2 AND p.erased_at IS NULL`
-	selectPatientsByPhone   = `SELECT p.id, p.data_key, p.name FROM patients p WHERE p.tenant_id = $1 AND p.phone_index = $2 AND p.erased_at IS NULL ORDER BY p.id LIMIT 50`
+	// By every index at once: a row that is moved to another one between two
+	// statements would be missed by both, and its patient made again.
+	selectPatientsByPhone = `SELECT p.id, p.data_key, p.name FROM patients p WHERE p.tenant_id = $1 AND p.phone_index = ANY ($2) AND p.erased_at IS NULL ORDER BY p.id LIMIT 50`
 )
 
 // Two triggers that name the same new patient by phone alone take turns.
@@ -151,21 +153,13 @@ func findPatients(ctx context.Context, tx querier, triggers []*planned) ([][]pat
 			})
 			return err
 		}
-		also := func(rows pgx.Rows) error {
-			before := found[i]
-			err := collect(rows)
-			found[i] = append(before, found[i]...)
-			return err
-		}
 		switch r := t.reading.Patient; {
 		case r.ID != uuid.Nil:
 			batch.Queue(selectPatientByID, t.Tenant, r.ID).Query(collect)
 		case r.ExternalID != "":
 			batch.Queue(selectPatientByExternal, t.Tenant, r.ExternalID).Query(collect)
 		default:
-			for _, index := range phoneIndexes(t.tenantKey, r.Phone) {
-				batch.Queue(selectPatientsByPhone, t.Tenant, index).Query(also)
-			}
+			batch.Queue(selectPatientsByPhone, t.Tenant, phoneIndexes(t.tenantKey, r.Phone)).Query(collect)
 		}
 	}
 	return found, tx.SendBatch(ctx, &batch).Close()
