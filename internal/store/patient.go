@@ -28,10 +28,17 @@ const (
 const (
 	selectPatientByID       = `SELECT p.id, p.data_key, p.name FROM patients p WHERE p.tenant_id = $1 AND p.id = $2 AND p.erased_at IS NULL`
 	selectPatientByExternal = `SELECT p.id, p.data_key, p.name FROM patients p WHERE p.tenant_id = $1 AND p.external_id = $2 AND p.erased_at IS NULL`
-	// By every index at once: a row that is moved to another one between two
-	// statements would be missed by both, and its patient made again.
-	selectPatientsByPhone = `SELECT p.id, p.data_key, p.name FROM patients p WHERE p.tenant_id = $1 AND p.phone_index = ANY ($2) AND p.erased_at IS NULL ORDER BY p.id LIMIT 50`
 )
+
+// By every index at once: a row that is moved to another one between two
+// statements would be missed by both, and its patient made again.
+const selectPatientsByPhone = `
+SELECT p.id, p.data_key, p.name
+FROM   unnest($2::bytea[]) AS n (phone_index)
+CROSS  JOIN LATERAL (
+         SELECT id, data_key, name FROM patients
+         WHERE  tenant_id = $1 AND phone_index = n.phone_index AND erased_at IS NULL
+         ORDER  BY id LIMIT 50) p`
 
 // Two triggers that name the same new patient by phone alone take turns.
 const lockPhones = `

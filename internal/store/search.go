@@ -44,13 +44,21 @@ var ErrQuery = errors.New("store: search by a whole number, or by its last four 
 // both.
 const (
 	searchByPhone = `
-SELECT id, coalesce(external_id, ''), data_key, name, phone FROM patients
-WHERE  tenant_id = $1 AND phone_index = ANY ($2) AND erased_at IS NULL AND id > $3
-ORDER  BY id LIMIT $4`
+SELECT p.id, coalesce(p.external_id, ''), p.data_key, p.name, p.phone
+FROM   unnest($2::bytea[]) AS n (value)
+CROSS  JOIN LATERAL (
+         SELECT * FROM patients
+         WHERE  tenant_id = $1 AND phone_index = n.value AND erased_at IS NULL AND id > $3
+         ORDER  BY id LIMIT $4) p
+ORDER  BY p.id LIMIT $4`
 	searchByLast4 = `
-SELECT id, coalesce(external_id, ''), data_key, name, phone FROM patients
-WHERE  tenant_id = $1 AND phone_last4_index = ANY ($2) AND erased_at IS NULL AND id > $3
-ORDER  BY id LIMIT $4`
+SELECT p.id, coalesce(p.external_id, ''), p.data_key, p.name, p.phone
+FROM   unnest($2::bytea[]) AS n (value)
+CROSS  JOIN LATERAL (
+         SELECT * FROM patients
+         WHERE  tenant_id = $1 AND phone_last4_index = n.value AND erased_at IS NULL AND id > $3
+         ORDER  BY id LIMIT $4) p
+ORDER  BY p.id LIMIT $4`
 )
 
 const patientCursor = "cursor.patients"
