@@ -156,6 +156,8 @@ func (i *Issuer) provider(ctx context.Context) (*oidc.IDTokenVerifier, error) {
 		return nil, errIssuer
 	}
 	i.asked = now
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTime)
+	defer cancel()
 	p, err := oidc.NewProvider(oidc.ClientContext(ctx, i.config.Client), i.config.URL)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errIssuer, err)
