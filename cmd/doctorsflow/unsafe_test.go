@@ -367,3 +367,17 @@ func TestOperationsListsEverySafeguard(t *testing.T) {
 		t.Errorf("docs/operations.md lists %v, want %v", told, want)
 	}
 }
+
+func TestNoSpellingOfAURLShowsItsPassword(t *testing.T) {
+	t.Parallel()
+	for raw, want := range map[string]string{
+		"": "none", "postgres://u:hush@db:5432/x?password=hush": "postgres://db:5432/x", "postgres://u:hu,hush@db,db2/x": "postgres://db,db2/x",
+		"nats://u:hush@a:4222": "nats://a:4222", "nats://u:p@a:4222,nats://v:hush@b:4222": "nats://a:4222,nats://b:4222",
+		"nats://u:p@a, tls://v:hush@b": "nats://a,tls://b", "nats://a:4222,hush@b:4222": "", "nats://u:p@a:4222,v:hush@b:4222": "",
+		"nats://a/,v:hush@b:4222": "", "postgres://u:a://,hush@db/x": "",
+	} {
+		if got := redact(raw, "none"); strings.Contains(got, "hush") || want != "" && got != want {
+			t.Errorf("%s is shown as %s", raw, got)
+		}
+	}
+}
