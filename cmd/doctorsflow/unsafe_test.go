@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/doctorsflow/doctorsflow/internal/clinic"
 	"github.com/doctorsflow/doctorsflow/internal/local"
 	"github.com/doctorsflow/doctorsflow/internal/natsauth"
 	"github.com/doctorsflow/doctorsflow/internal/seal"
@@ -259,7 +260,8 @@ webhooks:
 
 	urls.Exec(t, `UPDATE provider_accounts SET base_url = 'http://gateway.example'`) // applying a file refuses it
 	refuses("plain http", "gateway-plaintext", "https://", look(nil))
-	account("https://api-alimtalk.cloud.toast.com", "your-app-key", "s3cr3t-of-nhn")
+	account("http://127.0.0.1:1", "your-app-key", "s3cr3t-of-nhn")
+	urls.Exec(t, `UPDATE provider_accounts SET base_url = 'https://api-alimtalk.cloud.toast.com'`) // applying a file refuses it
 	refuses("sample credentials", "gateway-secrets", "doctorsflow apply", look(nil))
 	// The process itself refuses too, before it listens.
 	var out strings.Builder
@@ -273,6 +275,16 @@ webhooks:
 	args[0] = "check"
 	if code := run(t.Context(), args, &out, &out); code != 1 || !regexp.MustCompile(`(?m)^refused +gateway-secrets .*doctorsflow apply`).MatchString(out.String()) || strings.Count(out.String(), "\n") != len(safeguards) {
 		t.Errorf("check: exit %d\n%s", code, &out)
+	}
+}
+
+func TestAFileWithSampleCredentialsIsNotApplied(t *testing.T) {
+	t.Parallel()
+	for secret, refused := range map[string]bool{"s3cr3t-of-nhn": false, "changeme": true, " Your-Secret-Key": true} {
+		f := &clinic.File{Accounts: []clinic.Account{{Channel: "sms", Vendor: "nhn", BaseURL: "https://api-sms.cloud.toast.com", AppKey: "9c5f0b", Secret: secret}}}
+		if err := noSamples(f); (err != nil) != refused || refused && !strings.Contains(err.Error(), "accounts[0]: the sms account has a sample value") {
+			t.Errorf("%q: %v, want refused %v", secret, err, refused)
+		}
 	}
 }
 
