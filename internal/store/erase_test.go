@@ -313,3 +313,23 @@ func TestAnIgnoredEventGoesWithItsPatient(t *testing.T) {
 		t.Error("its payload's key opens")
 	}
 }
+
+func TestAnErasedClinicGetsNoCredentials(t *testing.T) {
+	t.Parallel()
+	l := newLedger(t)
+	if _, err := l.EraseTenant(t.Context(), l.tenant, hand); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := l.CreateAPIKey(t.Context(), l.tenant, "late", "owner", time.Time{}); !errors.Is(err, store.ErrErased) {
+		t.Errorf("an API key: %v", err)
+	}
+	if _, _, err := l.CreateNATSCredential(t.Context(), l.tenant, "late", time.Time{}); !errors.Is(err, store.ErrErased) {
+		t.Errorf("a NATS credential: %v", err)
+	}
+	if _, err := l.AddIdentity(t.Context(), l.tenant, store.Identity{Issuer: "https://issuer.example", Kind: store.User, Subject: "user_1"}); !errors.Is(err, store.ErrErased) {
+		t.Errorf("an identity: %v", err)
+	}
+	if list, err := l.Tenants(t.Context()); err != nil || len(list) != 1 || !list[0].Erased {
+		t.Errorf("the list has %+v, %v; want one, erased", list, err)
+	}
+}
