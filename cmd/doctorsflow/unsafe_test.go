@@ -393,3 +393,17 @@ func TestNoSpellingOfAURLShowsItsPassword(t *testing.T) {
 		}
 	}
 }
+
+func TestAServiceFileHidesNoPostgres(t *testing.T) {
+	const mend = "write host and sslmode into the URL itself"
+	if err := plaintextPostgres("DATABASE_URL", "postgres://u@/x?service=elsewhere", false); err == nil || !strings.Contains(err.Error(), mend) {
+		t.Errorf("in the URL: %v", err)
+	}
+	t.Setenv("PGSERVICE", "elsewhere")
+	if err := plaintextPostgres("DATABASE_URL", "postgres://u@/x", false); err == nil || !strings.Contains(err.Error(), mend) {
+		t.Errorf("in the environment: %v", err)
+	}
+	if err := plaintextPostgres("DATABASE_URL", "", false); err != nil {
+		t.Errorf("the embedded one: %v", err)
+	}
+}
