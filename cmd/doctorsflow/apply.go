@@ -34,6 +34,9 @@ func (c *applyCommand) Run(ctx context.Context, o output) error {
 	if err != nil {
 		return err
 	}
+	if err := noSamples(f); err != nil {
+		return err
+	}
 	opts := store.ApplyOptions{DryRun: true, Phones: phone.Options{AllowTestBands: c.embedded()}}
 	if c.TestNumbers != nil {
 		opts.Phones.AllowTestBands = *c.TestNumbers
@@ -65,6 +68,19 @@ func (c *applyCommand) Run(ctx context.Context, o output) error {
 	fmt.Fprintf(o.out, "\napplied: %d changes, tenant %s\n", done.Changed(), done.Tenant)
 	printWebhooks(o.out, done, strings.TrimRight(base, "/"))
 	printReports(o.out, done, strings.TrimRight(base, "/"))
+	return nil
+}
+
+// noSamples refuses a file with which no process would start any more.
+func noSamples(f *clinic.File) error {
+	for i, a := range f.Accounts {
+		if a.Vendor == "simulator" {
+			continue
+		}
+		if err := sampleGateway(store.Account{BaseURL: a.BaseURL, Credentials: store.Credentials{AppKey: a.AppKey, Secret: a.Secret}}); err != nil {
+			return fmt.Errorf("accounts[%d]: the %s account %w", i, a.Channel, err)
+		}
+	}
 	return nil
 }
 

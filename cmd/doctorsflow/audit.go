@@ -212,6 +212,9 @@ func printVerdict(w io.Writer, clinic string, v store.AuditVerdict) {
 			return
 		}
 		fmt.Fprintf(w, "%s  ✔ rows %d to %d and %d sends are as they were written\n  head %x\n", clinic, v.First, v.Last, v.Sends, v.Head)
+		if !v.Cut.IsZero() {
+			fmt.Fprintf(w, "  rows before %d were removed as older than %s\n", v.First, v.Cut.UTC().Format(time.RFC3339))
+		}
 		return
 	}
 	fmt.Fprintf(w, "%s  ✘ TOUCHED\n", clinic)

@@ -186,16 +186,28 @@ func (f *serveFlags) LogValue() slog.Value {
 	)
 }
 
-// redact shows where a URL leads and hides who goes there.
+// redact shows where a URL, or each of several with commas between them, leads
+// and hides who goes there.
 func redact(raw, none string) string {
 	if raw == "" {
 		return none
 	}
-	u, err := url.Parse(raw)
-	if err != nil {
-		return "(not a URL)"
+	list := []string{raw}
+	if strings.Count(raw, "://") > 1 {
+		list = strings.Split(raw, ",")
 	}
-	return u.Scheme + "://" + u.Host + u.Path
+	for i, one := range list {
+		u, err := url.Parse(strings.TrimSpace(one))
+		if err != nil || u.Host == "" && len(list) > 1 {
+			return "(not a URL)"
+		}
+		list[i] = u.Scheme + "://" + u.Host + u.Path
+	}
+	shown := strings.Join(list, ",")
+	if strings.Contains(shown, "@") {
+		return "(not shown)" // who goes there may be in it yet
+	}
+	return shown
 }
 
 func orElse(s, other string) string {

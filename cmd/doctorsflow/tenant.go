@@ -37,7 +37,10 @@ func (c *tenantListCommand) Run(ctx context.Context, o output) error {
 		}
 		for _, r := range rows {
 			state := "active"
-			if r.Paused {
+			switch {
+			case r.Erased:
+				state = "erased"
+			case r.Paused:
 				state = "paused"
 			}
 			fmt.Fprintf(o.out, "%s  %-8s %-24s %s\n", r.ID, state, r.Slug, r.Name)

@@ -125,6 +125,9 @@ func postgresPrivate(f *serveFlags) error {
 }
 
 func plaintextPostgres(name, raw string, declared bool) error {
+	if u, err := url.Parse(raw); raw != "" && err == nil && (u.Query().Get("service") != "" || os.Getenv("PGSERVICE") != "") {
+		return fmt.Errorf("%s takes its host from a service file (service=…, PGSERVICE), so that nobody sees where it leads: write host and sslmode into the URL itself", name)
+	}
 	host := remotePostgres(raw)
 	if _, mode := postgresHosts(raw); raw == "" || host == "" || mode == "verify-full" || declared {
 		return nil

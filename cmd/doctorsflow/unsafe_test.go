@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/doctorsflow/doctorsflow/internal/clinic"
 	"github.com/doctorsflow/doctorsflow/internal/local"
 	"github.com/doctorsflow/doctorsflow/internal/natsauth"
 	"github.com/doctorsflow/doctorsflow/internal/seal"
@@ -259,7 +260,8 @@ webhooks:
 
 	urls.Exec(t, `UPDATE provider_accounts SET base_url = 'http://gateway.example'`) // applying a file refuses it
 	refuses("plain http", "gateway-plaintext", "https://", look(nil))
-	account("https://api-alimtalk.cloud.toast.com", "your-app-key", "s3cr3t-of-nhn")
+	account("http://127.0.0.1:1", "your-app-key", "s3cr3t-of-nhn")
+	urls.Exec(t, `UPDATE provider_accounts SET base_url = 'https://api-alimtalk.cloud.toast.com'`) // applying a file refuses it
 	refuses("sample credentials", "gateway-secrets", "doctorsflow apply", look(nil))
 	// The process itself refuses too, before it listens.
 	var out strings.Builder
@@ -273,6 +275,16 @@ webhooks:
 	args[0] = "check"
 	if code := run(t.Context(), args, &out, &out); code != 1 || !regexp.MustCompile(`(?m)^refused +gateway-secrets .*doctorsflow apply`).MatchString(out.String()) || strings.Count(out.String(), "\n") != len(safeguards) {
 		t.Errorf("check: exit %d\n%s", code, &out)
+	}
+}
+
+func TestAFileWithSampleCredentialsIsNotApplied(t *testing.T) {
+	t.Parallel()
+	for secret, refused := range map[string]bool{"s3cr3t-of-nhn": false, "changeme": true, " Your-Secret-Key": true} {
+		f := &clinic.File{Accounts: []clinic.Account{{Channel: "sms", Vendor: "nhn", BaseURL: "https://api-sms.cloud.toast.com", AppKey: "9c5f0b", Secret: secret}}}
+		if err := noSamples(f); (err != nil) != refused || refused && !strings.Contains(err.Error(), "accounts[0]: the sms account has a sample value") {
+			t.Errorf("%q: %v, want refused %v", secret, err, refused)
+		}
 	}
 }
 
@@ -365,5 +377,33 @@ func TestOperationsListsEverySafeguard(t *testing.T) {
 	}
 	if !slices.Equal(told, want) {
 		t.Errorf("docs/operations.md lists %v, want %v", told, want)
+	}
+}
+
+func TestNoSpellingOfAURLShowsItsPassword(t *testing.T) {
+	t.Parallel()
+	for raw, want := range map[string]string{
+		"": "none", "postgres://u:hush@db:5432/x?password=hush": "postgres://db:5432/x", "postgres://u:hu,hush@db,db2/x": "postgres://db,db2/x",
+		"nats://u:hush@a:4222": "nats://a:4222", "nats://u:p@a:4222,nats://v:hush@b:4222": "nats://a:4222,nats://b:4222",
+		"nats://u:p@a, tls://v:hush@b": "nats://a,tls://b", "nats://a:4222,hush@b:4222": "", "nats://u:p@a:4222,v:hush@b:4222": "",
+		"nats://a/,v:hush@b:4222": "", "postgres://u:a://,hush@db/x": "",
+	} {
+		if got := redact(raw, "none"); strings.Contains(got, "hush") || want != "" && got != want {
+			t.Errorf("%s is shown as %s", raw, got)
+		}
+	}
+}
+
+func TestAServiceFileHidesNoPostgres(t *testing.T) {
+	const mend = "write host and sslmode into the URL itself"
+	if err := plaintextPostgres("DATABASE_URL", "postgres://u@/x?service=elsewhere", false); err == nil || !strings.Contains(err.Error(), mend) {
+		t.Errorf("in the URL: %v", err)
+	}
+	t.Setenv("PGSERVICE", "elsewhere")
+	if err := plaintextPostgres("DATABASE_URL", "postgres://u@/x", false); err == nil || !strings.Contains(err.Error(), mend) {
+		t.Errorf("in the environment: %v", err)
+	}
+	if err := plaintextPostgres("DATABASE_URL", "", false); err != nil {
+		t.Errorf("the embedded one: %v", err)
 	}
 }

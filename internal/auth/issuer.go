@@ -113,6 +113,11 @@ func (i *Issuer) read(token *oidc.IDToken, claims map[string]json.RawMessage, no
 		len(i.config.Audiences)+len(i.config.Parties) == 0 {
 		return id, errToken
 	}
+	// Clerk signs for who has yet to do what it asks of them, such as a second
+	// factor, and says so in sts: to its own libraries they are signed out.
+	if text(claims["sts"]) == "pending" {
+		return id, errToken
+	}
 	id = identity{issuer: i.config.URL, user: token.Subject, expires: ends}
 	organization, role := i.membership(claims)
 	if id.organization = organization; organization == "" {
@@ -156,6 +161,8 @@ func (i *Issuer) provider(ctx context.Context) (*oidc.IDTokenVerifier, error) {
 		return nil, errIssuer
 	}
 	i.asked = now
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTime)
+	defer cancel()
 	p, err := oidc.NewProvider(oidc.ClientContext(ctx, i.config.Client), i.config.URL)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errIssuer, err)

@@ -148,6 +148,7 @@ func forged(issuer *oidctest.Issuer) map[string]string {
 		"expires as text":             with("exp", "never"),
 		"expires at the end of time":  with("exp", 1e300),
 		"expires before time":         with("exp", -1),
+		"a session not yet active":    with("sts", "pending"),
 		"not yet":                     with("nbf", time.Now().Add(2*time.Minute).Unix()),
 		"issued tomorrow":             with("iat", time.Now().Add(24*time.Hour).Unix()),
 		"another application":         with("azp", "https://evil.example"),

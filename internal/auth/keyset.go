@@ -19,6 +19,9 @@ const (
 	// askEvery is how often a key that is not known may cause a question, so
 	// that a stranger's tokens make no work for the issuer.
 	askEvery = 10 * time.Second
+	// askTime bounds a question, whose answer is for every caller: it goes on
+	// where the one whose token caused it leaves.
+	askTime = 4 * time.Second
 	// maxKeys bounds what an issuer may answer, in bytes.
 	maxKeys = 1 << 20
 )
@@ -99,6 +102,8 @@ func (k *keySet) key(ctx context.Context, id string) (jose.JSONWebKey, error) {
 }
 
 func (k *keySet) fetch(ctx context.Context) (map[string]jose.JSONWebKey, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTime)
+	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, k.url, nil)
 	if err != nil {
 		return nil, err

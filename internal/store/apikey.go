@@ -98,6 +98,9 @@ func (db *DB) CreateAPIKey(ctx context.Context, id tenant.ID, name, role string,
 	hash, _ := HashAPIKey(plaintext)
 	k = APIKey{Tenant: id, ID: uuid.Must(uuid.NewV7()), Name: name, Prefix: plaintext[:keyShown], Role: role, Expires: expires, Scopes: strings.Join(scopes, " ")}
 	err = db.inTenant(ctx, id, func(tx pgx.Tx) error {
+		if err := notErased(ctx, tx, id); err != nil {
+			return err
+		}
 		if err := tx.QueryRow(ctx, insertAPIKey, id, k.ID, k.Name, k.Prefix, hash[:], k.Role, nullTime(k.Expires), append([]string{}, scopes...)).Scan(&k.Created); err != nil {
 			return err
 		}

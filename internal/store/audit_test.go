@@ -469,3 +469,18 @@ func TestRetentionLeavesAChainThatVerifies(t *testing.T) {
 		t.Errorf("faults %q", faults)
 	}
 }
+
+// Whoever may write a checkpoint past the program cannot pass off young rows as
+// old ones.
+func TestACheckpointStandsForOldRowsOnly(t *testing.T) {
+	t.Parallel()
+	l := newLedger(t)
+	l.audited(4)
+	l.tamper(`DELETE FROM audit_log WHERE seq <= 2`)
+	l.exec(`INSERT INTO audit_log (tenant_id, id, actor, action, subject, detail)
+		SELECT tenant_id, gen_random_uuid(), 'system:retention', 'audit.checkpoint', 'audit_log', jsonb_build_object('seq', seq - 1, 'hash', encode(prev_hash, 'hex'),
+		       'rows', 2, 'before', now() - interval '3 days', 'last_at', now() - interval '4 days') FROM audit_log WHERE seq = 3`)
+	if _, faults := l.verify(nil); len(faults) != 1 || !strings.HasPrefix(faults[0], "6: ") && !strings.Contains(faults[0], "checkpoint") {
+		t.Errorf("faults %q", faults)
+	}
+}

@@ -23,6 +23,9 @@ import (
 type AuditVerdict struct {
 	// First and Last are the rows that were read; 0 where there are none.
 	First, Last int64
+	// Cut is before when the rows were that its last checkpoint says were
+	// removed; zero if there is none.
+	Cut time.Time
 	// Head is the hash of the last row, for keeping in a safe place.
 	Head []byte
 	// Sends counts the attempts that were compared with the chain.
@@ -39,6 +42,9 @@ type AuditFault struct {
 	Seq  int64
 	What string // a sentence's end, after "row 7"
 }
+
+// minAuditAge is what the database keeps at least, see cut_audit.
+const minAuditAge = 365 * 24 * time.Hour
 
 // auditEncoding is the only one there is yet.
 const auditEncoding = 1
@@ -87,7 +93,7 @@ LIMIT  500`
 const selectHead = `SELECT seq, hash FROM audit_heads WHERE tenant_id = $1`
 
 const selectCheckpoint = `
-SELECT seq, detail::text FROM audit_log
+SELECT seq, at, detail::text FROM audit_log
 WHERE  tenant_id = $1 AND action = 'audit.checkpoint' AND actor = 'system:retention'
 ORDER  BY seq DESC LIMIT 1`
 
@@ -196,8 +202,9 @@ func (c *chainCheck) start(ctx context.Context, from int64) (last int64, prev []
 	}
 	prev = make([]byte, sha256.Size)
 	var seq int64
+	var at time.Time
 	var detail []byte
-	err = c.tx.QueryRow(ctx, selectCheckpoint, c.id).Scan(&seq, &detail)
+	err = c.tx.QueryRow(ctx, selectCheckpoint, c.id).Scan(&seq, &at, &detail)
 	if errors.Is(notFound(err), ErrNotFound) {
 		return 0, prev, nil
 	}
@@ -218,7 +225,11 @@ func (c *chainCheck) start(ctx context.Context, from int64) (last int64, prev []
 		c.fault(seq, "is a checkpoint without a hash")
 		return 0, make([]byte, sha256.Size), nil
 	}
+	if cp.Before.IsZero() || cp.Before.After(at.Add(-minAuditAge)) {
+		c.fault(seq, "is a checkpoint by which rows of less than a year were removed: the database's own function refuses that")
+	}
 	c.saw(prev)
+	c.verdict.Cut = cp.Before
 	return cp.Seq, prev, nil
 }
 

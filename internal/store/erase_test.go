@@ -270,3 +270,66 @@ func TestTheAuditChainHoldsAfterATenantIsErased(t *testing.T) {
 		t.Errorf("%+v, faults %q", after, faults)
 	}
 }
+
+// TestAnIgnoredEventGoesWithItsPatient has an event that starts nothing, and
+// tells of a patient all the same.
+func TestAnIgnoredEventGoesWithItsPatient(t *testing.T) {
+	t.Parallel()
+	l := newLedger(t)
+	step := l.planned("sent", number(1))
+	var patient, whose uuid.UUID
+	l.scan(`SELECT e.patient_id FROM steps s JOIN workflow_executions e ON e.id = s.execution_id WHERE s.id = $1`, []any{step.ID}, &patient)
+	p := planning()
+	read := p.Read
+	p.Read = func(t store.PendingTrigger) store.Reading {
+		r := read(t)
+		r.Ignored, r.Workflows = event.NoWorkflow, nil
+		return r
+	}
+	known := l.accept(l.call("ignored", body(number(1), "김하늘")))[0].TriggerID
+	other := l.accept(l.call("stranger", body(number(2), "이서준")))[0].TriggerID
+	if due, err := l.PlanTriggers(t.Context(), []event.Trigger{{Tenant: l.tenant, ID: known}, {Tenant: l.tenant, ID: other}}, p); err != nil || len(due) != 0 {
+		t.Fatalf("due %v, %v", due, err)
+	}
+	var state, reason string
+	l.scan(`SELECT state, reason, patient_id FROM triggers WHERE id = $1`, []any{known}, &state, &reason, &whose)
+	if state != "ignored" || reason != string(event.NoWorkflow) || whose != patient {
+		t.Errorf("it is %s: %s, of %s; want it to be ignored, of %s", state, reason, whose, patient)
+	}
+	if n := l.count(`SELECT count(*) FROM patients`) + l.count(`SELECT count(*) FROM triggers WHERE id = $1 AND patient_id IS NOT NULL`, other); n != 1 {
+		t.Error("an ignored event made a patient")
+	}
+	if _, err := l.ErasePatient(t.Context(), l.tenant, patient, "", hand); err != nil {
+		t.Fatal(err)
+	}
+	l.holds()
+	// Even whoever holds the clinic's key opens it no more.
+	l.exec(`UPDATE triggers SET state = 'pending', reason = NULL, wake_at = now(), planned_at = NULL WHERE id = $1`, known)
+	p.Read = func(t store.PendingTrigger) store.Reading {
+		l.t.Errorf("its payload opens: %s", t.Payload)
+		return read(t)
+	}
+	if _, err := l.PlanTriggers(t.Context(), []event.Trigger{{Tenant: l.tenant, ID: known}}, p); err == nil {
+		t.Error("its payload's key opens")
+	}
+}
+
+func TestAnErasedClinicGetsNoCredentials(t *testing.T) {
+	t.Parallel()
+	l := newLedger(t)
+	if _, err := l.EraseTenant(t.Context(), l.tenant, hand); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := l.CreateAPIKey(t.Context(), l.tenant, "late", "owner", time.Time{}); !errors.Is(err, store.ErrErased) {
+		t.Errorf("an API key: %v", err)
+	}
+	if _, _, err := l.CreateNATSCredential(t.Context(), l.tenant, "late", time.Time{}); !errors.Is(err, store.ErrErased) {
+		t.Errorf("a NATS credential: %v", err)
+	}
+	if _, err := l.AddIdentity(t.Context(), l.tenant, store.Identity{Issuer: "https://issuer.example", Kind: store.User, Subject: "user_1"}); !errors.Is(err, store.ErrErased) {
+		t.Errorf("an identity: %v", err)
+	}
+	if list, err := l.Tenants(t.Context()); err != nil || len(list) != 1 || !list[0].Erased {
+		t.Errorf("the list has %+v, %v; want one, erased", list, err)
+	}
+}

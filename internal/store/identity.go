@@ -78,6 +78,9 @@ func (db *DB) AddIdentity(ctx context.Context, id tenant.ID, i Identity) (uuid.U
 	}
 	row := uuid.Must(uuid.NewV7())
 	err := db.inTenant(ctx, id, func(tx pgx.Tx) error {
+		if err := notErased(ctx, tx, id); err != nil {
+			return err
+		}
 		if _, err := tx.Exec(ctx, insertIdentity, id, row, i.Issuer, i.Kind, i.Subject); err != nil {
 			return err
 		}

@@ -76,6 +76,19 @@ func (db *DB) unwrap(id tenant.ID, wrapped []byte) (*seal.TenantKeys, error) {
 
 const selectTenantKey = `SELECT data_key FROM tenants WHERE id = $1`
 
+// notErased is [ErrErased] for a tenant whose key was destroyed: a credential of
+// it would open nothing. One that does not exist is [ErrNotFound].
+func notErased(ctx context.Context, tx pgx.Tx, id tenant.ID) error {
+	var wrapped []byte
+	if err := tx.QueryRow(ctx, selectTenantKey, id).Scan(&wrapped); err != nil {
+		return notFound(err)
+	}
+	if wrapped == nil {
+		return ErrErased
+	}
+	return nil
+}
+
 // tenantKey returns the tenant's keys, inside a transaction that may read them.
 func (db *DB) tenantKey(ctx context.Context, tx pgx.Tx, id tenant.ID) (*seal.TenantKeys, error) {
 	var wrapped []byte

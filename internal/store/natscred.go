@@ -57,6 +57,9 @@ func (db *DB) CreateNATSCredential(ctx context.Context, id tenant.ID, name strin
 	hash := sha256.Sum256([]byte(secret))
 	c = NATSCredential{Tenant: id, ID: uuid.Must(uuid.NewV7()), Name: name, Expires: expires}
 	err = db.inTenant(ctx, id, func(tx pgx.Tx) error {
+		if err := notErased(ctx, tx, id); err != nil {
+			return err
+		}
 		if err := tx.QueryRow(ctx, insertNATSCredential, id, c.ID, name, hash[:], nullTime(expires), maxNATSCredentials).Scan(&c.Created); err != nil {
 			return err
 		}

@@ -98,12 +98,15 @@ func (db *DB) resolveOnce(ctx context.Context, tx querier, triggers []*planned) 
 	made := map[string]*patientKey{}
 	waiting := map[*patientKey][]*planned{}
 	for i, t := range triggers {
-		if t.reading.Ignored != "" {
-			continue
+		found, reason := (*patientKey)(nil), t.reading.Ignored
+		if t.named() {
+			found, reason = choose(t, candidates[i])
 		}
-		found, reason := choose(t, candidates[i])
 		if found != nil {
 			t.patient = found
+			continue
+		}
+		if t.reading.Ignored != "" {
 			continue
 		}
 		if reason == event.UnknownPatient && t.CreatePatients && t.reading.Patient.ID == uuid.Nil && !t.reading.Patient.Phone.IsZero() {
@@ -142,6 +145,13 @@ func (db *DB) resolveOnce(ctx context.Context, tx querier, triggers []*planned) 
 	return again, nil
 }
 
+// named reports whether a trigger tells of a patient. One that is ignored may:
+// then its payload goes with that patient all the same.
+func (t *planned) named() bool {
+	r := t.reading.Patient
+	return t.reading.Ignored == "" || t.Payload != nil && (r.ID != uuid.Nil || r.ExternalID != "" || !r.Phone.IsZero())
+}
+
 type patientCandidate struct {
 	id        uuid.UUID
 	key, name []byte
@@ -151,7 +161,7 @@ func findPatients(ctx context.Context, tx querier, triggers []*planned) ([][]pat
 	found := make([][]patientCandidate, len(triggers))
 	var batch pgx.Batch
 	for i, t := range triggers {
-		if t.reading.Ignored != "" {
+		if !t.named() {
 			continue
 		}
 		collect := func(rows pgx.Rows) (err error) {

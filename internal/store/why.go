@@ -199,11 +199,12 @@ type TenantRow struct {
 	Slug   string
 	Name   string
 	Paused bool
+	Erased bool
 }
 
 // Tenants lists every tenant, for the operator's commands.
 func (db *DB) Tenants(ctx context.Context) ([]TenantRow, error) {
-	rows, err := db.worker.Query(ctx, `SELECT id, slug, name, paused_at IS NOT NULL FROM tenants ORDER BY slug`)
+	rows, err := db.worker.Query(ctx, `SELECT id, slug, name, paused_at IS NOT NULL, data_key IS NULL FROM tenants ORDER BY slug`)
 	if err != nil {
 		return nil, fmt.Errorf("store: tenants: %w", unavailable(err))
 	}
