@@ -379,12 +379,14 @@ func TestStepOfTwoFencesInABatchIsDecidedOneByOne(t *testing.T) {
 		}
 	}
 	var together []*stream.Msg[event.Step]
+	var decided atomic.Bool // both, together
 	s.playWith(func(ctx context.Context, batch []*stream.Msg[event.Step]) {
 		if together = append(together, batch...); len(together) >= 2 {
 			s.Handle(ctx, together[:2])
 			together = together[2:]
+			decided.Store(true)
 		}
-	}, stream.Consumer{Batch: 1}, func() bool { return len(together) > 0 || s.settled() }, &stale, fresh)
+	}, stream.Consumer{Batch: 1}, decided.Load, &stale, fresh)
 	if b, err := s.bus.Backlog(context.WithoutCancel(t.Context()), stream.Steps, stream.DispatcherConsumer(event.Care)); err != nil || b.Waiting+b.InHand != 1 {
 		t.Errorf("the broker holds %+v, %v; want the one that was not decided", b, err)
 	}

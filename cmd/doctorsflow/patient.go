@@ -165,6 +165,9 @@ func (c *patientEraseCommand) Run(ctx context.Context, o output) error {
 			return nil
 		}
 		fmt.Fprintf(o.out, "erased %s; %d planned messages cancelled\n", done.Patient, done.Cancelled)
+		if done.Strays > 0 {
+			fmt.Fprintf(o.out, "%d refused calls or unmatched events told of them, and cannot be read any more\n", done.Strays)
+		}
 		if n := len(done.InFlight); n > 0 {
 			fmt.Fprintf(o.err, "%d requests were with a gateway already and may still arrive: %v\n", n, done.InFlight)
 		}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/coreos/go-oidc/v3/oidc"
 )
@@ -100,8 +101,14 @@ func (i *Issuer) identify(ctx context.Context, raw string) (identity, error) {
 
 func (i *Issuer) read(token *oidc.IDToken, claims map[string]json.RawMessage, now time.Time) (id identity, err error) {
 	begins := token.IssuedAt
-	if t, there := moment(claims["nbf"]); there && t.After(begins) {
-		begins = t
+	if b, given := claims["nbf"]; given {
+		t, ok := moment(b)
+		if !ok {
+			return id, errToken
+		}
+		if t.After(begins) {
+			begins = t
+		}
 	}
 	ends, there := moment(claims["exp"])
 	if !there || !now.Before(ends.Add(skew)) || begins.After(now.Add(skew)) || token.Subject == "" || len(token.Subject) > 200 {
@@ -120,6 +127,9 @@ func (i *Issuer) read(token *oidc.IDToken, claims map[string]json.RawMessage, no
 	}
 	id = identity{issuer: i.config.URL, user: token.Subject, expires: ends}
 	organization, role := i.membership(claims)
+	if strings.ContainsFunc(token.Subject+organization, unicode.IsControl) {
+		return identity{}, errToken
+	}
 	if id.organization = organization; organization == "" {
 		id.role = Owner // of what is theirs alone
 		return id, nil

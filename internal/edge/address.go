@@ -27,6 +27,9 @@ func ParseProxies(list []string) (Proxies, error) {
 			}
 			p = netip.PrefixFrom(plain(a), plain(a).BitLen())
 		}
+		if p.Addr().Is4In6() {
+			return nil, fmt.Errorf("%q is an IPv4 network written as IPv6: write it as IPv4", s)
+		}
 		if p.Bits() == 0 {
 			return nil, fmt.Errorf("%q is every address: name the proxies alone", s)
 		}

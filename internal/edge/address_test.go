@@ -70,7 +70,7 @@ func TestNoClaimMovesAClient(t *testing.T) {
 
 func TestProxiesThatCannotBeMeantAreRefused(t *testing.T) {
 	t.Parallel()
-	for _, s := range []string{"", "proxy", "0.0.0.0/0", "::/0", "10.0.0.0/33", "10.0.0", "10.0.0.7:80", " 10.0.0.7"} {
+	for _, s := range []string{"", "proxy", "0.0.0.0/0", "::/0", "10.0.0.0/33", "::ffff:10.0.0.0/104", "10.0.0", "10.0.0.7:80", " 10.0.0.7"} {
 		if p, err := ParseProxies([]string{"10.0.0.7", s}); err == nil {
 			t.Errorf("%q became %v", s, p)
 		}

@@ -21,6 +21,9 @@ type ErasedPatient struct {
 	Cancelled int
 	// InFlight are steps whose request had been written already.
 	InFlight []uuid.UUID
+	// Strays counts bodies of refused calls, and payloads of events of nobody
+	// we know, that told of the patient: their keys were destroyed too.
+	Strays int
 }
 
 const selectPatientToErase = `
@@ -71,8 +74,16 @@ func (db *DB) ErasePatient(ctx context.Context, id tenant.ID, patient uuid.UUID,
 	if err := by.check(false); err != nil {
 		return out, err
 	}
+	whole := out
+	stray, err := db.strays(ctx, id, patient, external)
+	if err == nil {
+		whole.Strays, err = stray.destroy(ctx)
+	}
+	if err != nil {
+		return out, fmt.Errorf("store: erase patient: %w", err)
+	}
 	err = db.asWorker(ctx, func(tx pgx.Tx) error {
-		out = ErasedPatient{}
+		out = whole
 		if err := planFreely(ctx, tx); err != nil {
 			return err
 		}
@@ -114,6 +125,12 @@ func (db *DB) ErasePatient(ctx context.Context, id tenant.ID, patient uuid.UUID,
 		}
 		return audit(ctx, tx, id, AuditEntry{Hand: by, Action: "patient.erase", Subject: "patient", SubjectID: out.Patient, Patients: []uuid.UUID{out.Patient}})
 	})
+	if err == nil {
+		// What came meanwhile.
+		var more int
+		more, err = stray.destroy(ctx)
+		out.Strays += more
+	}
 	if err != nil {
 		return ErasedPatient{}, fmt.Errorf("store: erase patient: %w", err)
 	}

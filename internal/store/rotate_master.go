@@ -38,7 +38,7 @@ func (db *DB) RewrapTenantKeys(ctx context.Context) (n int, err error) {
 		case current:
 			continue
 		}
-		switch err := db.replaceKeySet(ctx, t.ID, t.Wrapped, set, ""); {
+		switch err := db.replaceKeySet(ctx, t.ID, t.Wrapped, set, "master_key.rotate"); {
 		case errors.Is(err, errKeysMoved): // it is met again
 		case err != nil:
 			return n, fmt.Errorf("store: rewrap tenant keys: %w", err)
