@@ -16,6 +16,8 @@ import (
 
 // Problem is one thing that keeps a definition from being published.
 type Problem struct {
+	// Node is the id of the node of a drawing that the problem is about.
+	Node    string `json:"node,omitempty"`
 	Pointer string `json:"pointer"` // RFC 6901, into the definition
 	English string `json:"message"`
 	Korean  string `json:"message_ko"`
@@ -59,10 +61,13 @@ func Check(d *Definition) []Problem {
 	return c.problems
 }
 
-type checker struct{ problems []Problem }
+type checker struct {
+	problems []Problem
+	about    string // the node that is looked at
+}
 
 func (c *checker) add(pointer, english, korean string) {
-	c.problems = append(c.problems, Problem{pointer, english, korean})
+	c.problems = append(c.problems, Problem{Node: c.about, Pointer: pointer, English: english, Korean: korean})
 }
 
 func (c *checker) timing(at string, s Step) {
