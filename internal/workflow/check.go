@@ -32,6 +32,10 @@ var nodeName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 // and rendered, given a value for each variable.
 func Check(d *Definition) []Problem {
 	var c checker
+	if d.Drawing != nil {
+		c.checkDrawing(d)
+		return c.problems
+	}
 	if len(d.Steps) == 0 {
 		c.add("/steps", "a workflow needs at least one step", "단계가 하나 이상 필요합니다")
 	}

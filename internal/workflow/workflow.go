@@ -62,6 +62,10 @@ type Definition struct {
 	// IgnoreQuietHours sends at any hour; refused for marketing.
 	IgnoreQuietHours bool   `json:"ignore_quiet_hours,omitempty"`
 	Steps            []Step `json:"steps"`
+	// Drawing replaces Steps where the workflow was drawn.
+	Drawing *Drawing `json:"drawing,omitempty"`
+
+	visual *Visual
 }
 
 // Step is one message of the plan.
@@ -108,6 +112,9 @@ func (m Message) HasSMS() bool { return m.SMSText != "" }
 
 // Step returns the step named node.
 func (d *Definition) Step(node string) (Step, bool) {
+	if d.Drawing != nil {
+		return d.drawnStep(node)
+	}
 	for _, s := range d.Steps {
 		if s.Node == node {
 			return s, true
@@ -134,6 +141,9 @@ func (s Step) Delay() (d time.Duration, ok bool) {
 func Decode(b []byte) (*Definition, error) {
 	d := new(Definition)
 	if err := json.Unmarshal(b, d); err != nil {
+		return nil, fmt.Errorf("workflow: stored definition: %w", err)
+	}
+	if err := d.undraw(); err != nil {
 		return nil, fmt.Errorf("workflow: stored definition: %w", err)
 	}
 	return d, nil

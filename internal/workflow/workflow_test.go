@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"pgregory.net/rapid"
 
 	"github.com/doctorsflow/doctorsflow/internal/workflow"
@@ -30,7 +31,7 @@ func TestStoredDefinitionIsReadBackAsItWas(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(workflow.Definition{})); diff != "" {
 		t.Errorf("changed in the ledger:\n%s", diff)
 	}
 }
@@ -63,7 +64,7 @@ func TestDefinitionOfTheFirstVersionIsRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(workflow.Definition{})); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
