@@ -245,11 +245,11 @@ func (o *office) message(number string, state store.State) uuid.UUID {
 		Read: func(t store.PendingTrigger) store.Reading {
 			return store.Reading{Patient: store.PatientRef{Phone: to, Name: "김하늘"}, Workflows: []uuid.UUID{t.WorkflowID}}
 		},
-		Expand: func(t store.PendingTrigger, d *workflow.Definition) []store.StepPlan {
-			return []store.StepPlan{{
+		Expand: func(t store.PendingTrigger, d *workflow.Definition) store.Expansion {
+			return store.Expansion{Steps: []store.StepPlan{{
 				Node: d.Steps[0].Node, Channel: event.Kakao, Lane: event.Care, Fallback: true,
 				DueAt: t.ReceivedAt, Expires: t.ReceivedAt.Add(time.Hour), Late: workflow.LateSend,
-			}}
+			}}}
 		},
 	})
 	check(err)

@@ -25,6 +25,10 @@ type Facts struct {
 	SendAt *workflow.Clock
 	// Lane is bulk for campaigns.
 	Lane event.Lane
+	// Event is the name of what happened, which chooses among the triggers of
+	// a drawing, and Payload what was said of it.
+	Event   string
+	Payload []byte
 }
 
 // Step is one planned message.
@@ -45,34 +49,38 @@ type Step struct {
 func Plan(d *workflow.Definition, f Facts) []Step {
 	steps := make([]Step, 0, len(d.Steps))
 	for _, s := range d.Steps {
-		due := dueAt(d, s, f)
-		p := Step{
-			Node: s.Node, Lane: f.Lane, DueAt: due, Late: s.Late, OnUnknown: s.OnUnknown,
-			Channel:  event.SMS,
-			Fallback: s.Message.HasKakao() && s.Message.HasSMS(),
-		}
-		if s.Message.HasKakao() {
-			p.Channel = event.Kakao
-		}
-		if p.Lane == "" {
-			p.Lane = event.Care
-		}
-		if p.Late == "" {
-			p.Late = workflow.LateSend
-		}
-		if p.OnUnknown == "" {
-			p.OnUnknown = workflow.Park
-		}
-		expiry := time.Duration(s.ExpiresAfter)
-		if expiry == 0 {
-			expiry = DefaultExpiry
-		}
-		// A step that was due before its trigger was known keeps its whole
-		// validity: it is late, not void.
-		p.Expires = later(due, f.At).Add(expiry)
-		steps = append(steps, p)
+		steps = append(steps, planned(s, dueAt(d, s, f), f))
 	}
 	return steps
+}
+
+// planned is a step of the definition with its time.
+func planned(s workflow.Step, due time.Time, f Facts) Step {
+	p := Step{
+		Node: s.Node, Lane: f.Lane, DueAt: due, Late: s.Late, OnUnknown: s.OnUnknown,
+		Channel:  event.SMS,
+		Fallback: s.Message.HasKakao() && s.Message.HasSMS(),
+	}
+	if s.Message.HasKakao() {
+		p.Channel = event.Kakao
+	}
+	if p.Lane == "" {
+		p.Lane = event.Care
+	}
+	if p.Late == "" {
+		p.Late = workflow.LateSend
+	}
+	if p.OnUnknown == "" {
+		p.OnUnknown = workflow.Park
+	}
+	expiry := time.Duration(s.ExpiresAfter)
+	if expiry == 0 {
+		expiry = DefaultExpiry
+	}
+	// A step that was due before its trigger was known keeps its whole
+	// validity: it is late, not void.
+	p.Expires = later(due, f.At).Add(expiry)
+	return p
 }
 
 func dueAt(d *workflow.Definition, s workflow.Step, f Facts) time.Time {

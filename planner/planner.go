@@ -87,16 +87,20 @@ func (p *Planner) plan(ctx context.Context, batch []*stream.Msg[event.Trigger]) 
 	p.Hint()
 }
 
-func expand(t store.PendingTrigger, d *workflow.Definition) []store.StepPlan {
+func expand(t store.PendingTrigger, d *workflow.Definition) store.Expansion {
 	failpoint.Hit(failpoint.PlannerPlanning)
-	f := Facts{At: t.ReceivedAt, Zone: t.Zone, SendAt: &t.SendAt}
+	f := Facts{At: t.ReceivedAt, Zone: t.Zone, SendAt: &t.SendAt, Event: t.EventType, Payload: t.Payload}
 	if t.Kind == event.Campaign {
 		f.Lane = event.Bulk
 	}
-	plan := Plan(d, f)
-	out := make([]store.StepPlan, len(plan))
-	for i, s := range plan {
-		out[i] = store.StepPlan(s)
+	return expansion(Begin(d, f))
+}
+
+// expansion is what the ledger keeps of a plan.
+func expansion(p Begun) store.Expansion {
+	out := store.Expansion{Steps: make([]store.StepPlan, len(p.Steps)), Rests: p.Rests, Passed: p.Passed}
+	for i, s := range p.Steps {
+		out.Steps[i] = store.StepPlan(s)
 	}
 	return out
 }

@@ -158,6 +158,8 @@ func serve(ctx context.Context, f *serveFlags, log *slog.Logger, ready func(runn
 		})
 		r := &planner.Release{Clock: db, Broker: bus, Logger: log.With("role", "release")}
 		group.Go(func() error { return r.Run(work) })
+		decider := &planner.Decider{Ledger: db, Publisher: bus, Hint: bus.Hint, Logger: log.With("role", "planner")}
+		group.Go(func() error { return decider.Run(work) })
 	}
 	if f.runs("dispatcher") {
 		logger := log.With("role", "dispatcher")

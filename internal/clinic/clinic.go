@@ -4,6 +4,7 @@
 package clinic
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -75,6 +76,9 @@ type Workflow struct {
 	SendAt            *workflow.Clock   `yaml:"send_at"`
 	IgnoreQuietHours  bool              `yaml:"ignore_quiet_hours"`
 	Steps             []Step            `yaml:"steps"`
+	// VisualData is a drawing as React Flow exports it, as text; it replaces
+	// steps. Its message nodes name templates.
+	VisualData string `yaml:"visual_data"`
 }
 
 // Step is one step of a workflow; its template is named.
@@ -198,6 +202,9 @@ func (f *File) defaults() {
 
 // Definition pins the templates' texts into a workflow.
 func (w Workflow) Definition(templates map[string]Template) (*workflow.Definition, error) {
+	if w.VisualData != "" {
+		return w.drawing(templates)
+	}
 	d := &workflow.Definition{DayLength: w.DayLength, SendAt: w.SendAt, IgnoreQuietHours: w.IgnoreQuietHours}
 	for _, s := range w.Steps {
 		t, ok := templates[s.Template]
@@ -207,13 +214,43 @@ func (w Workflow) Definition(templates map[string]Template) (*workflow.Definitio
 		d.Steps = append(d.Steps, workflow.Step{
 			Node: s.Node, Type: s.Type, Day: s.Day, Hours: s.Hours, Minutes: s.Minutes, Seconds: s.Seconds,
 			SendAt: s.SendAt, ExpiresAfter: s.ExpiresAfter, Late: s.Late, OnUnknown: s.OnUnknown,
-			Message: workflow.Message{
-				Template: t.Name, Class: t.Class, KakaoCode: t.KakaoTemplateCode, KakaoText: t.KakaoText,
-				SMSTitle: t.SMSTitle, SMSText: t.SMSText, Variables: s.Variables,
-			},
+			Message: t.message(s.Variables),
 		})
 	}
 	return d, nil
+}
+
+// drawing pins the templates' texts into a drawn workflow. Its problems are
+// told together.
+func (w Workflow) drawing(templates map[string]Template) (*workflow.Definition, error) {
+	if len(w.Steps) > 0 || w.DayLength != 0 {
+		return nil, fmt.Errorf("clinic: workflow %q: give steps or visual_data, not both; a drawing has no day_length", w.Name)
+	}
+	messages := make(map[string]workflow.Message, len(templates))
+	for name, t := range templates {
+		messages[name] = t.message(nil)
+	}
+	d, problems := workflow.Draw([]byte(w.VisualData), messages)
+	if len(problems) > 0 {
+		errs := make([]error, len(problems))
+		for i, p := range problems {
+			at := p.Pointer
+			if p.Node != "" {
+				at = fmt.Sprintf("node %q (%s)", p.Node, p.Pointer)
+			}
+			errs[i] = fmt.Errorf("clinic: workflow %q, %s: %s (%s)", w.Name, at, p.English, p.Korean)
+		}
+		return nil, errors.Join(errs...)
+	}
+	d.SendAt, d.IgnoreQuietHours = w.SendAt, w.IgnoreQuietHours
+	return d, nil
+}
+
+func (t Template) message(variables map[string]string) workflow.Message {
+	return workflow.Message{
+		Template: t.Name, Class: t.Class, KakaoCode: t.KakaoTemplateCode, KakaoText: t.KakaoText,
+		SMSTitle: t.SMSTitle, SMSText: t.SMSText, Variables: variables,
+	}
 }
 
 // validZone refuses what Go accepts and a clinic cannot mean: "" and Local.

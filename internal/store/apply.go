@@ -16,6 +16,7 @@ import (
 	"github.com/doctorsflow/doctorsflow/internal/phone"
 	"github.com/doctorsflow/doctorsflow/internal/seal"
 	"github.com/doctorsflow/doctorsflow/internal/tenant"
+	"github.com/doctorsflow/doctorsflow/internal/workflow"
 )
 
 // Change is one difference between a clinic's file and the ledger. Fields
@@ -314,10 +315,10 @@ LEFT   JOIN workflow_versions v ON v.tenant_id = w.tenant_id AND v.workflow_id =
 WHERE  w.tenant_id = $1`
 
 const upsertWorkflow = `
-INSERT INTO workflows (tenant_id, id, name, trigger_type, target_surgery_type, is_active, steps, version)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+INSERT INTO workflows (tenant_id, id, name, trigger_type, target_surgery_type, is_active, steps, visual_data, version)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 ON CONFLICT (tenant_id, name) DO UPDATE SET trigger_type = EXCLUDED.trigger_type, target_surgery_type = EXCLUDED.target_surgery_type,
-  is_active = EXCLUDED.is_active, steps = EXCLUDED.steps, version = EXCLUDED.version, updated_at = (SELECT app_now())`
+  is_active = EXCLUDED.is_active, steps = EXCLUDED.steps, visual_data = EXCLUDED.visual_data, version = EXCLUDED.version, updated_at = (SELECT app_now())`
 
 const insertVersion = `INSERT INTO workflow_versions (tenant_id, workflow_id, version, definition) VALUES ($1, $2, $3, $4)`
 
@@ -371,11 +372,15 @@ func (a *applying) publish(ctx context.Context) error {
 		if old.fields["definition"] != want["definition"] {
 			version++
 		}
-		steps, err := json.Marshal(d.Steps)
+		steps, err := json.Marshal(append([]workflow.Step{}, d.Steps...)) // [] and not null
 		if err != nil {
 			return err
 		}
-		if _, err := a.tx.Exec(ctx, upsertWorkflow, a.id, id, w.Name, w.TriggerType, nullText(w.TargetSurgeryType), *w.IsActive, steps, version); err != nil {
+		var visual *string
+		if d.Drawing != nil {
+			visual = &d.Drawing.VisualData
+		}
+		if _, err := a.tx.Exec(ctx, upsertWorkflow, a.id, id, w.Name, w.TriggerType, nullText(w.TargetSurgeryType), *w.IsActive, steps, visual, version); err != nil {
 			return err
 		}
 		if version != old.version {

@@ -153,11 +153,11 @@ func planning() store.Planning {
 			}
 			return r
 		},
-		Expand: func(t store.PendingTrigger, d *workflow.Definition) (out []store.StepPlan) {
+		Expand: func(t store.PendingTrigger, d *workflow.Definition) (out store.Expansion) {
 			for _, s := range d.Steps {
 				delay, _ := s.Delay()
 				due := t.ReceivedAt.Add(delay)
-				out = append(out, store.StepPlan{
+				out.Steps = append(out.Steps, store.StepPlan{
 					Node: s.Node, Channel: event.Kakao, Lane: event.Care, Fallback: true, DueAt: due, Expires: due.Add(24 * time.Hour), Late: workflow.LateSend,
 				})
 			}

@@ -69,7 +69,7 @@ type StepPlan struct {
 // Planning is the pure part of planning, handed into the transaction.
 type Planning struct {
 	Read   func(PendingTrigger) Reading
-	Expand func(PendingTrigger, *workflow.Definition) []StepPlan
+	Expand func(PendingTrigger, *workflow.Definition) Expansion
 }
 
 const selectPendingTriggers = `
@@ -90,10 +90,10 @@ FROM   unnest($1::uuid[], $2::uuid[]) AS n (tenant_id, id)
 JOIN   workflows w ON w.tenant_id = n.tenant_id AND w.id = n.id`
 
 const insertExecutions = `
-INSERT INTO workflow_executions (tenant_id, id, workflow_id, version, trigger_id, patient_id, status, reason, expected_steps, started_at, created_at, completed_at)
+INSERT INTO workflow_executions (tenant_id, id, workflow_id, version, trigger_id, patient_id, status, reason, expected_steps, resting, execution_data, started_at, created_at, completed_at)
 SELECT n.*, (SELECT app_now()), (SELECT app_now()), CASE WHEN n.status = 'completed' THEN (SELECT app_now()) END
-FROM   unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::int[], $5::uuid[], $6::uuid[], $7::text[], $8::text[], $9::int[])
-       AS n (tenant_id, id, workflow_id, version, trigger_id, patient_id, status, reason, expected_steps)`
+FROM   unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::int[], $5::uuid[], $6::uuid[], $7::text[], $8::text[], $9::int[], $10::int[], $11::jsonb[])
+       AS n (tenant_id, id, workflow_id, version, trigger_id, patient_id, status, reason, expected_steps, resting, execution_data)`
 
 const insertSteps = `
 INSERT INTO steps (tenant_id, id, execution_id, node, root_id, channel, lane, queue, fallback, due_at, expires_at, late, wake_at, published, on_unknown, created_at, updated_at)
@@ -232,13 +232,14 @@ func workflowsOf(ctx context.Context, tx querier, triggers []*planned) (map[work
 	return found, err
 }
 
-func (db *DB) writePlans(ctx context.Context, tx *pipeline, triggers []*planned, expand func(PendingTrigger, *workflow.Definition) []StepPlan, now time.Time) ([]event.Step, error) {
+func (db *DB) writePlans(ctx context.Context, tx *pipeline, triggers []*planned, expand func(PendingTrigger, *workflow.Definition) Expansion, now time.Time) ([]event.Step, error) {
 	workflows, err := workflowsOf(ctx, tx, triggers)
 	if err != nil {
 		return nil, err
 	}
 	var runs runRows
 	var steps stepRows
+	var rests restRows
 	var settled triggerSettlements
 	for _, t := range triggers {
 		reason := t.reading.Ignored
@@ -262,9 +263,12 @@ func (db *DB) writePlans(ctx context.Context, tx *pipeline, triggers []*planned,
 				return nil, err
 			}
 			plan := expand(t.PendingTrigger, d)
-			run := runs.add(t, id, w.version, len(plan))
-			for _, s := range plan {
+			run := runs.add(t, id, w.version, plan)
+			for _, s := range plan.Steps {
 				steps.add(t.Tenant, run, s, now, db.timing.Lease)
+			}
+			for _, r := range plan.Rests {
+				rests.add(t.Tenant, run, r)
 			}
 			t.runs++
 		}
@@ -280,6 +284,9 @@ func (db *DB) writePlans(ctx context.Context, tx *pipeline, triggers []*planned,
 	if len(steps.ids) > 0 {
 		batch.Queue(insertSteps, steps.args()...)
 	}
+	if len(rests.ids) > 0 {
+		batch.Queue(insertRests, rests.args()...)
+	}
 	batch.Queue(settleTriggers, settled.args()...)
 	return steps.due, tx.finish(ctx, &batch)
 }
@@ -287,26 +294,35 @@ func (db *DB) writePlans(ctx context.Context, tx *pipeline, triggers []*planned,
 type runRows struct {
 	tenants                            []tenant.ID
 	ids, workflows, triggers, patients []uuid.UUID
-	versions, expected                 []int32
-	statuses                           []string
+	versions, expected, resting        []int32
+	statuses, data                     []string
 	reasons                            []*string
 }
 
-func (r *runRows) add(t *planned, workflowID uuid.UUID, version int32, steps int) uuid.UUID {
+func (r *runRows) add(t *planned, workflowID uuid.UUID, version int32, plan Expansion) uuid.UUID {
 	id := uuid.Must(uuid.NewV7())
 	r.tenants, r.ids = append(r.tenants, t.Tenant), append(r.ids, id)
 	r.workflows, r.triggers, r.patients = append(r.workflows, workflowID), append(r.triggers, t.ID), append(r.patients, t.patient.id)
-	r.versions, r.expected = append(r.versions, version), append(r.expected, int32(steps))
-	status, reason := "running", (*string)(nil)
-	if steps == 0 {
+	r.versions, r.expected = append(r.versions, version), append(r.expected, int32(len(plan.Steps)))
+	status, reason, data := "running", (*string)(nil), "{}"
+	switch {
+	case len(plan.Steps) > 0:
+	case len(plan.Rests) > 0:
+		status = "pending"
+	default:
 		status, reason = "completed", new(string(event.NothingDue))
 	}
+	if len(plan.Passed) > 0 {
+		b, _ := json.Marshal(map[string]any{"passed": plan.Passed}) // texts: it cannot fail
+		data = string(b)
+	}
+	r.resting, r.data = append(r.resting, int32(len(plan.Rests))), append(r.data, data)
 	r.statuses, r.reasons = append(r.statuses, status), append(r.reasons, reason)
 	return id
 }
 
 func (r *runRows) args() []any {
-	return []any{r.tenants, r.ids, r.workflows, r.versions, r.triggers, r.patients, r.statuses, r.reasons, r.expected}
+	return []any{r.tenants, r.ids, r.workflows, r.versions, r.triggers, r.patients, r.statuses, r.reasons, r.expected, r.resting, r.data}
 }
 
 type stepRows struct {

@@ -170,7 +170,7 @@ FROM  (SELECT s.tenant_id, s.execution_id,
        FROM   steps s
        WHERE  (s.tenant_id, s.execution_id) IN (SELECT * FROM unnest($1::uuid[], $2::uuid[]))
        GROUP  BY s.tenant_id, s.execution_id) r
-WHERE  e.tenant_id = r.tenant_id AND e.id = r.execution_id AND r.open = 0 AND e.status IN ('pending', 'running')`
+WHERE  e.tenant_id = r.tenant_id AND e.id = r.execution_id AND r.open = 0 AND e.resting = 0 AND e.status IN ('pending', 'running')`
 
 // ExpireSteps ends the planned steps of these runs whose validity is over,
 // and closes runs that end by it. It returns how many steps it ended.

@@ -134,8 +134,8 @@ func TestEveryKeyAndIndexStartsWithTheTenant(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Look-ups before a tenant is known, the tenants themselves, and the
-	// triggers that release looks for over all tenants.
-	want := []string{"api_keys_hash", "identities_subject", "nats_credentials_id", "provider_accounts_id", "tenants_pkey", "tenants_slug_key", "triggers_wake", "webhooks_id"}
+	// triggers and rests that are looked for over all tenants.
+	want := []string{"api_keys_hash", "identities_subject", "nats_credentials_id", "provider_accounts_id", "run_rests_wake", "tenants_pkey", "tenants_slug_key", "triggers_wake", "webhooks_id"}
 	if !slices.Equal(got, want) {
 		t.Errorf("indexes that do not start with tenant_id: %v, want exactly %v", got, want)
 	}

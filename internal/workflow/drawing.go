@@ -38,7 +38,9 @@ func Draw(raw []byte, templates map[string]Message) (*Definition, []Problem) {
 		if m.Message != nil {
 			d.Drawing.Messages[n.ID] = *m.Message
 		} else {
-			d.Drawing.Messages[n.ID] = templates[m.Template]
+			text := templates[m.Template]
+			text.Variables = m.Variables
+			d.Drawing.Messages[n.ID] = text
 		}
 	}
 	return d, nil
@@ -102,4 +104,30 @@ func (c *checker) checkDrawing(d *Definition) {
 		}
 	}
 	c.about = ""
+}
+
+// Starts are the triggers of a drawing that an event begins: those of its name
+// and of its surgery, which read finds in what was said of it, and those that
+// name none.
+func (v *Visual) Starts(event string, read func(pointer string) string) (nodes []string) {
+	for _, n := range v.Nodes {
+		var d TriggerData
+		if n.Kind != KindTrigger || settings(n, &d) != nil {
+			continue
+		}
+		if d.Event != "" && !isEvent(event, d.Event) {
+			continue
+		}
+		if d.SurgeryType != "" && d.SurgeryType != read("/appointment/surgery_type") && d.SurgeryType != read("/appointment/surgery") {
+			continue
+		}
+		nodes = append(nodes, n.ID)
+	}
+	return nodes
+}
+
+// isEvent compares an event's name, of which a producer may write a longer form:
+// appointment.completed is completed.
+func isEvent(event, name string) bool {
+	return event == name || len(event) > len(name) && event[len(event)-len(name)-1:] == "."+name
 }

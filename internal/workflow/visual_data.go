@@ -17,11 +17,13 @@ type TriggerData struct {
 
 // MessageData is one message. Text is inline or comes from a template.
 type MessageData struct {
-	Template     string    `json:"template,omitempty"`
-	Message      *Message  `json:"message,omitempty"`
-	ExpiresAfter Duration  `json:"expires_after,omitzero"`
-	Late         Late      `json:"late,omitempty"`
-	OnUnknown    OnUnknown `json:"on_unknown,omitempty"`
+	Template string   `json:"template,omitempty"`
+	Message  *Message `json:"message,omitempty"`
+	// Variables maps the template's variables, as [Message] does.
+	Variables    map[string]string `json:"variables,omitempty"`
+	ExpiresAfter Duration          `json:"expires_after,omitzero"`
+	Late         Late              `json:"late,omitempty"`
+	OnUnknown    OnUnknown         `json:"on_unknown,omitempty"`
 }
 
 // DelayData is how long a run rests. Exactly one way is given: a length, a

@@ -76,6 +76,7 @@ func (c *visualChecker) messageNode(at string, d MessageData) {
 	case c.templates != nil && !known:
 		c.add(at+"/template", fmt.Sprintf("there is no template %q", d.Template), fmt.Sprintf("템플릿 %q이(가) 없습니다", d.Template))
 	case known:
+		m.Variables = d.Variables
 		c.message(at+"/template", m, false)
 	}
 	if d.ExpiresAfter < 0 || time.Duration(d.ExpiresAfter) > MaxDelay {

@@ -1,0 +1,96 @@
+package planner
+
+import (
+	"time"
+
+	"github.com/doctorsflow/doctorsflow/internal/store"
+	"github.com/doctorsflow/doctorsflow/internal/workflow"
+)
+
+// Begun is what a run begins with: steps, and places of a drawing where it is
+// looked at again.
+type Begun struct {
+	Steps  []Step
+	Rests  []workflow.Rest
+	Passed []string
+}
+
+// Begin plans a definition of either notation. It is pure. Questions of a
+// drawing are left to their time, those of now included: they see the world
+// only when it is read for them (see [Advance]).
+func Begin(d *workflow.Definition, f Facts) Begun {
+	v := d.Visual()
+	if v == nil {
+		return Begun{Steps: Plan(d, f)}
+	}
+	var from []workflow.Arrival
+	for _, id := range v.Starts(f.Event, f.text) {
+		from = append(from, workflow.Arrival{Node: id, At: f.At})
+	}
+	// A moment before the event: every question lies ahead.
+	return walk(d, from, f, workflow.Moment{Now: f.At.Add(-time.Nanosecond)})
+}
+
+// Advance leads a run of a drawing on from where it rests. It is pure.
+func Advance(r *store.Resting) store.Onward {
+	f := Facts{At: r.At, Zone: r.Zone, SendAt: &r.SendAt, Lane: r.Lane, Payload: r.Payload}
+	from, outcome := workflow.Arrival{Node: r.Node, At: r.At}, "reached"
+	if r.Event != "" {
+		switch {
+		case happened(r):
+			from.Handle, from.At, outcome = "event", r.Now, "event"
+		case r.Now.Before(r.At):
+			return store.Onward{Again: r.At}
+		default:
+			from.Handle, outcome = "timeout", "timeout"
+		}
+	}
+	been := make(map[string]bool, len(r.Passed))
+	for _, id := range r.Passed {
+		been[id] = true
+	}
+	plan := walk(r.Definition, []workflow.Arrival{from}, f, workflow.Moment{Now: r.Now, World: r.World, Subject: r.Patient.String(), Been: been})
+	return store.Onward{Expansion: expansion(plan), Outcome: outcome}
+}
+
+// happened reports whether what is waited for is so: of any message of the run.
+func happened(r *store.Resting) bool {
+	for _, said := range r.World.Happened {
+		if m, ok := said.(map[string]any); ok {
+			if yes, _ := m[r.Event].(bool); yes {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func walk(d *workflow.Definition, from []workflow.Arrival, f Facts, m workflow.Moment) Begun {
+	m.Zone, m.SendAt = f.Zone, DefaultSendAt
+	for _, c := range []*workflow.Clock{f.SendAt, d.SendAt} {
+		if c != nil {
+			m.SendAt = *c
+		}
+	}
+	m.Date = func(pointer string) (time.Time, bool) { return date(f.text(pointer), f.Zone) }
+	w := workflow.Walk(d.Visual(), from, m)
+	out := Begun{Rests: w.Rests, Passed: w.Passed}
+	for _, a := range w.Messages {
+		if s, ok := d.Step(a.Node); ok {
+			out.Steps = append(out.Steps, planned(s, a.At, f))
+		}
+	}
+	return out
+}
+
+func (f Facts) text(pointer string) string { return text(f.Payload, pointer) }
+
+// date reads a day or an instant; a day begins at midnight in the zone.
+func date(s string, zone *time.Location) (time.Time, bool) {
+	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05", "2006-01-02T15:04", "2006-01-02 15:04:05", "2006-01-02 15:04", "2006-01-02"} {
+		if t, err := time.ParseInLocation(layout, s, zone); err == nil {
+			return t, true
+		}
+	}
+	return time.Time{}, false
+}
