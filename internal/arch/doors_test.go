@@ -30,6 +30,7 @@ var doors = map[string]struct{ why, callers string }{
 	// The pipeline, over all tenants; every join is on (tenant_id, id).
 	"AcceptTriggers":   {"each in its own tenant; how much there was decides when the tables are analyzed", "ingest.commit"},
 	"PlanTriggers":     {"triggers become steps", "planner.plan"},
+	"AdvanceRuns":      {"runs of drawn workflows go on", "planner.pass"},
 	"Queues":           {"who has work that is due", "api.lag dispatcher.pass planner.pass"},
 	"LeaseSteps":       {"due steps go out", "planner.steps"},
 	"ExpireSteps":      {"what is over ends", "planner.steps"},

@@ -45,10 +45,10 @@ func (db *DB) advance(ctx context.Context, tx pgx.Tx, resting []*Resting, decide
 		}
 		ends.add(r, time.Time{}, on.Outcome)
 		for _, s := range on.Steps {
-			steps.add(r.Tenant, r.Run, s, r.Now, db.timing.Lease)
+			steps.add(r.Tenant, r.Run, r.Epoch, s, r.Now, db.timing.Lease)
 		}
 		for _, n := range on.Rests {
-			rests.add(r.Tenant, r.Run, n)
+			rests.add(r.Tenant, r.Run, r.Epoch, n)
 		}
 		g.steps += len(on.Steps)
 		g.rests += len(on.Rests) - 1
@@ -109,15 +109,17 @@ type restRows struct {
 	nodes     []string
 	dueAts    []time.Time
 	awaits    []*string
+	epochs    []int32
 }
 
-func (r *restRows) add(id tenant.ID, run uuid.UUID, n workflow.Rest) {
+func (r *restRows) add(id tenant.ID, run uuid.UUID, epoch int32, n workflow.Rest) {
 	r.tenants, r.ids, r.runs = append(r.tenants, id), append(r.ids, uuid.Must(uuid.NewV7())), append(r.runs, run)
 	r.nodes, r.dueAts, r.awaits = append(r.nodes, n.Node), append(r.dueAts, n.At), append(r.awaits, nullText(n.Event))
+	r.epochs = append(r.epochs, epoch)
 }
 
 func (r *restRows) args() []any {
-	return []any{r.tenants, r.ids, r.runs, r.nodes, r.dueAts, r.awaits}
+	return []any{r.tenants, r.ids, r.runs, r.nodes, r.dueAts, r.awaits, r.epochs}
 }
 
 type endRows struct {

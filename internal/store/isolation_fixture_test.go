@@ -25,9 +25,11 @@ var seeds = map[string]string{
 	"campaigns": `INSERT INTO campaigns (tenant_id, id, name) SELECT $1, gen_random_uuid(), 'autumn' FROM tenants WHERE id = $1`,
 	"gateway_reports": `INSERT INTO gateway_reports (tenant_id, account_id, hook_id, step_id)
 		SELECT $1, a.id, 'h', s.id FROM provider_accounts a JOIN steps s USING (tenant_id) WHERE tenant_id = $1 LIMIT 1`,
-	"anomalies":        `INSERT INTO anomalies (tenant_id, id, step_id, kind) SELECT $1, gen_random_uuid(), id, 'test' FROM steps WHERE tenant_id = $1 LIMIT 1`,
-	"audit_seals":      `INSERT INTO audit_seals (tenant_id) VALUES ($1) ON CONFLICT DO NOTHING`,
-	"identities":       `INSERT INTO identities (tenant_id, id, issuer, kind, subject) SELECT id, gen_random_uuid(), 'https://issuer.example', 'organization', 'org_' || id::text FROM tenants WHERE id = $1`,
+	"anomalies":   `INSERT INTO anomalies (tenant_id, id, step_id, kind) SELECT $1, gen_random_uuid(), id, 'test' FROM steps WHERE tenant_id = $1 LIMIT 1`,
+	"audit_seals": `INSERT INTO audit_seals (tenant_id) VALUES ($1) ON CONFLICT DO NOTHING`,
+	"identities":  `INSERT INTO identities (tenant_id, id, issuer, kind, subject) SELECT id, gen_random_uuid(), 'https://issuer.example', 'organization', 'org_' || id::text FROM tenants WHERE id = $1`,
+	"run_rests": `INSERT INTO run_rests (tenant_id, id, execution_id, node, due_at)
+		SELECT $1, gen_random_uuid(), id, 'n', app_now() FROM workflow_executions WHERE tenant_id = $1 LIMIT 1`,
 	"nats_credentials": `INSERT INTO nats_credentials (tenant_id, id, name, secret_hash) SELECT id, gen_random_uuid(), 'test', sha256(id::text::bytea) FROM tenants WHERE id = $1`,
 	"audit_log": `INSERT INTO audit_log (tenant_id, id, actor, action, subject, subject_id)
 		SELECT $1, gen_random_uuid(), 'cli:test', 'test', 'step', id FROM steps WHERE tenant_id = $1 LIMIT 1`,

@@ -96,10 +96,10 @@ FROM   unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::int[], $5::uuid[], $6::uui
        AS n (tenant_id, id, workflow_id, version, trigger_id, patient_id, status, reason, expected_steps, resting, execution_data)`
 
 const insertSteps = `
-INSERT INTO steps (tenant_id, id, execution_id, node, root_id, channel, lane, queue, fallback, due_at, expires_at, late, wake_at, published, on_unknown, created_at, updated_at)
-SELECT n.tenant_id, n.id, n.execution_id, n.node, n.id, n.channel, n.lane, n.lane, n.fallback, n.due_at, n.expires_at, n.late, n.wake_at, n.published, n.on_unknown, (SELECT app_now()), (SELECT app_now())
-FROM   unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::bool[], $8::timestamptz[], $9::timestamptz[], $10::text[], $11::timestamptz[], $12::bool[], $13::text[])
-       AS n (tenant_id, id, execution_id, node, channel, lane, fallback, due_at, expires_at, late, wake_at, published, on_unknown)`
+INSERT INTO steps (tenant_id, id, execution_id, node, root_id, channel, lane, queue, fallback, due_at, expires_at, late, wake_at, published, on_unknown, plan_epoch, created_at, updated_at)
+SELECT n.tenant_id, n.id, n.execution_id, n.node, n.id, n.channel, n.lane, n.lane, n.fallback, n.due_at, n.expires_at, n.late, n.wake_at, n.published, n.on_unknown, n.plan_epoch, (SELECT app_now()), (SELECT app_now())
+FROM   unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::bool[], $8::timestamptz[], $9::timestamptz[], $10::text[], $11::timestamptz[], $12::bool[], $13::text[], $14::int[])
+       AS n (tenant_id, id, execution_id, node, channel, lane, fallback, due_at, expires_at, late, wake_at, published, on_unknown, plan_epoch)`
 
 const settleTriggers = `
 UPDATE triggers t
@@ -265,10 +265,10 @@ func (db *DB) writePlans(ctx context.Context, tx *pipeline, triggers []*planned,
 			plan := expand(t.PendingTrigger, d)
 			run := runs.add(t, id, w.version, plan)
 			for _, s := range plan.Steps {
-				steps.add(t.Tenant, run, s, now, db.timing.Lease)
+				steps.add(t.Tenant, run, 0, s, now, db.timing.Lease)
 			}
 			for _, r := range plan.Rests {
-				rests.add(t.Tenant, run, r)
+				rests.add(t.Tenant, run, 0, r)
 			}
 			t.runs++
 		}
@@ -331,15 +331,16 @@ type stepRows struct {
 	nodes, channels, lanes, lates, unknowns []string
 	fallbacks, published                    []bool
 	dueAts, expires, wakes                  []time.Time
+	epochs                                  []int32
 	due                                     []event.Step
 }
 
-func (r *stepRows) add(id tenant.ID, run uuid.UUID, s StepPlan, now time.Time, lease time.Duration) {
+func (r *stepRows) add(id tenant.ID, run uuid.UUID, epoch int32, s StepPlan, now time.Time, lease time.Duration) {
 	step, wake := uuid.Must(uuid.NewV7()), s.DueAt
 	publish := !s.DueAt.After(now) && s.Expires.After(now)
 	if publish {
 		wake = now.Add(lease)
-		r.due = append(r.due, event.Step{Tenant: id, ID: step, Lane: s.Lane, Channel: s.Channel})
+		r.due = append(r.due, event.Step{Tenant: id, ID: step, Lane: s.Lane, Channel: s.Channel, PlanEpoch: epoch})
 	}
 	r.tenants, r.ids, r.runs = append(r.tenants, id), append(r.ids, step), append(r.runs, run)
 	r.nodes, r.channels, r.lanes = append(r.nodes, s.Node), append(r.channels, string(s.Channel)), append(r.lanes, string(s.Lane))
@@ -347,12 +348,12 @@ func (r *stepRows) add(id tenant.ID, run uuid.UUID, s StepPlan, now time.Time, l
 	if s.OnUnknown == "" {
 		s.OnUnknown = workflow.Park
 	}
-	r.unknowns = append(r.unknowns, string(s.OnUnknown))
+	r.unknowns, r.epochs = append(r.unknowns, string(s.OnUnknown)), append(r.epochs, epoch)
 	r.dueAts, r.expires, r.wakes = append(r.dueAts, s.DueAt), append(r.expires, s.Expires), append(r.wakes, wake)
 }
 
 func (r *stepRows) args() []any {
-	return []any{r.tenants, r.ids, r.runs, r.nodes, r.channels, r.lanes, r.fallbacks, r.dueAts, r.expires, r.lates, r.wakes, r.published, r.unknowns}
+	return []any{r.tenants, r.ids, r.runs, r.nodes, r.channels, r.lanes, r.fallbacks, r.dueAts, r.expires, r.lates, r.wakes, r.published, r.unknowns, r.epochs}
 }
 
 type triggerSettlements struct {

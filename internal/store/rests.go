@@ -28,11 +28,13 @@ type Expansion struct {
 // world as it is now. Its run's row is locked.
 type Resting struct {
 	workflow.Rest
-	Tenant     tenant.ID
-	ID         uuid.UUID
-	Run        uuid.UUID
-	Patient    uuid.UUID
-	Lane       event.Lane
+	Tenant  tenant.ID
+	ID      uuid.UUID
+	Run     uuid.UUID
+	Patient uuid.UUID
+	Lane    event.Lane
+	// Epoch is the run's plan: what is added to it carries it.
+	Epoch      int32
 	Definition *workflow.Definition
 	Now        time.Time
 	Zone       *time.Location
@@ -64,7 +66,7 @@ FOR    UPDATE SKIP LOCKED`
 
 const selectResting = `
 SELECT r.tenant_id, r.id, r.execution_id, r.node, r.due_at, coalesce(r.awaits, ''), (SELECT app_now()),
-       r.plan_epoch <> e.plan_epoch OR e.status IN ('completed', 'failed'), e.workflow_id, e.version, e.patient_id, e.trigger_id,
+       r.plan_epoch <> e.plan_epoch OR e.status IN ('completed', 'failed') OR p.erased_at IS NOT NULL, e.plan_epoch, e.workflow_id, e.version, e.patient_id, e.trigger_id,
        e.execution_data -> 'passed', g.kind, t.time_zone, t.send_at, t.data_key, p.data_key,
        jsonb_strip_nulls(jsonb_build_object('gender', p.gender, 'external_id', p.external_id,
          'last_visit_date', p.last_visit_date, 'last_surgery_date', p.last_surgery_date)),
@@ -81,10 +83,10 @@ JOIN   patients p ON p.tenant_id = e.tenant_id AND p.id = e.patient_id
 ORDER  BY r.tenant_id, r.execution_id, r.due_at, r.id`
 
 const insertRests = `
-INSERT INTO run_rests (tenant_id, id, execution_id, node, due_at, awaits, wake_at)
-SELECT n.tenant_id, n.id, n.execution_id, n.node, n.due_at, n.awaits, n.due_at
-FROM   unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::timestamptz[], $6::text[])
-       AS n (tenant_id, id, execution_id, node, due_at, awaits)`
+INSERT INTO run_rests (tenant_id, id, execution_id, node, due_at, awaits, wake_at, plan_epoch)
+SELECT n.tenant_id, n.id, n.execution_id, n.node, n.due_at, n.awaits, n.due_at, n.plan_epoch
+FROM   unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::timestamptz[], $6::text[], $7::int[])
+       AS n (tenant_id, id, execution_id, node, due_at, awaits, plan_epoch)`
 
 const endRests = `
 UPDATE run_rests r
@@ -152,7 +154,7 @@ func (db *DB) restingRuns(ctx context.Context, tx pgx.Tx, limit int) (out []*Res
 		var kind event.Kind
 		var zone string
 		var sendAt pgtype.Time
-		err := row.Scan(&r.Tenant, &r.ID, &r.Run, &r.Node, &r.At, &r.Event, &r.Now, &f.over, &f.workflow, &f.version, &r.Patient, &f.trigger,
+		err := row.Scan(&r.Tenant, &r.ID, &r.Run, &r.Node, &r.At, &r.Event, &r.Now, &f.over, &r.Epoch, &f.workflow, &f.version, &r.Patient, &f.trigger,
 			&passed, &kind, &zone, &sendAt, &f.tenantKey, &f.patientKey, &patient, &happened)
 		if err != nil {
 			return f, err
