@@ -123,7 +123,10 @@ func printStory(w io.Writer, st store.Story, ko bool) {
 		if t.Patient != uuid.Nil {
 			fmt.Fprintf(w, "  %s %s %s\n", say("patient", "환자"), orElse(t.PatientName, say("(erased)", "(파기됨)")), t.Patient)
 		}
-		if len(t.Steps) == 0 {
+		for _, r := range t.Runs {
+			printWay(w, r, st.Zone, say)
+		}
+		if len(t.Steps) == 0 && len(t.Runs) == 0 {
 			fmt.Fprintf(w, "  %s: %s\n", t.State, say(t.Reason.English(), t.Reason.Korean()))
 		}
 		for _, s := range t.Steps {
@@ -144,6 +147,28 @@ func printStory(w io.Writer, st store.Story, ko bool) {
 			}
 			fmt.Fprintf(w, "%s%s #%s %-5s %s: %s [%s]%s\n", indent, s.Workflow, s.Node, s.Channel, s.State, reason, orElse(string(s.Reason), "-"), evidence(s, st.Zone, say))
 		}
+	}
+}
+
+// printWay tells which way a run took through its drawing, and where it rests.
+func printWay(w io.Writer, r store.StoryRun, zone *time.Location, say func(en, kr string) string) {
+	fmt.Fprintf(w, "  %s: %s\n", r.Workflow, strings.Join(r.Passed, " → "))
+	for _, rest := range r.Rests {
+		until := clinicTime(rest.Until, zone)
+		what := say("looks again at", "확인 예정")
+		switch {
+		case rest.Outcome == "" && rest.Event != "":
+			what = say("waits for "+rest.Event+" until", rest.Event+" 대기, 기한")
+		case rest.Outcome == "event":
+			what = say(rest.Event+" happened before", rest.Event+" 발생, 기한")
+		case rest.Outcome == "timeout":
+			what = say(rest.Event+" had not happened by", rest.Event+" 미발생, 기한")
+		case rest.Outcome == "reached":
+			what = say("looked at", "확인함")
+		case rest.Outcome != "":
+			what = say("given up; would have been looked at", "중단됨, 예정 시각")
+		}
+		fmt.Fprintf(w, "    #%s %s %s\n", rest.Node, what, until)
 	}
 }
 

@@ -173,3 +173,71 @@ func TestNobodyAdvancesWhatAnotherHolds(t *testing.T) {
 		t.Errorf("%d rests were looked at, want 1", looked)
 	}
 }
+
+func TestAWaitForAMessageEndsWhenItArrives(t *testing.T) {
+	t.Parallel()
+	for _, status := range []event.Status{event.Delivered, event.Failed} {
+		l, _, first := drawnRun(t)
+		l.wake()
+		l.advance() // it waits now
+		if _, looked := l.advance(); looked != 0 {
+			t.Fatalf("%d rests are looked at while nothing happens", looked)
+		}
+		l.settle(told(first, event.Kakao, event.Sent, event.Answer))
+		if _, looked := l.advance(); looked != 0 {
+			t.Errorf("an acceptance is no arrival: %d rests were looked at", looked)
+		}
+		e := told(first, event.Kakao, status, event.Poll)
+		l.settle(e)
+		if _, looked := l.advance(); looked != 1 {
+			t.Errorf("after %s %d rests were looked at, want the wait", status, looked)
+		}
+	}
+}
+
+func TestWhatIsAddedToARunCarriesItsPlansEpoch(t *testing.T) {
+	t.Parallel()
+	l, run, first := drawnRun(t)
+	l.exec(`UPDATE workflow_executions SET plan_epoch = 3`)
+	l.exec(`UPDATE run_rests SET plan_epoch = 3, due_at = now() - interval '1 s', wake_at = now()`)
+	l.settle(told(first, event.Kakao, event.Delivered, event.Poll))
+	l.exec(`UPDATE steps SET plan_epoch = 3 WHERE state = 'planned'`)
+	var due []event.Step
+	for range 4 {
+		more, _, err := l.AdvanceRuns(t.Context(), 100, planner.Advance)
+		if err != nil {
+			t.Fatal(err)
+		}
+		due = append(due, more...)
+		l.wake()
+	}
+	if len(due) != 1 || due[0].PlanEpoch != 3 {
+		t.Fatalf("due = %+v, want one of epoch 3", due)
+	}
+	if claims, err := l.ClaimSteps(t.Context(), due, claimAll); err != nil || len(claims) != 1 {
+		t.Errorf("claims = %v, %v", claims, err)
+	}
+	if n := l.count(`SELECT count(*) FROM run_rests WHERE execution_id = $1 AND plan_epoch <> 3`, run); n != 0 {
+		t.Errorf("%d rests of another plan", n)
+	}
+}
+
+func TestAnErasedPatientsRunGoesNoFurther(t *testing.T) {
+	t.Parallel()
+	l, run, _ := drawnRun(t)
+	var patient uuid.UUID
+	l.scan(`SELECT patient_id FROM workflow_executions WHERE id = $1`, []any{run}, &patient)
+	if _, err := l.ErasePatient(t.Context(), l.tenant, patient, "", hand); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		l.wake()
+		if nodes, _ := l.advance(); len(nodes) != 0 {
+			t.Errorf("it went on to %v", nodes)
+		}
+	}
+	if n := l.count(`SELECT count(*) FROM run_rests WHERE wake_at IS NOT NULL`); n != 0 {
+		t.Errorf("%d rests are open", n)
+	}
+	l.holds()
+}

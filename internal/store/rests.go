@@ -88,6 +88,25 @@ SELECT n.tenant_id, n.id, n.execution_id, n.node, n.due_at, n.awaits, n.due_at, 
 FROM   unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::timestamptz[], $6::text[], $7::int[])
        AS n (tenant_id, id, execution_id, node, due_at, awaits, plan_epoch)`
 
+// Whoever waits for the outcome of a message looks now.
+const wakeWaits = `
+UPDATE run_rests r
+SET    wake_at = (SELECT app_now()), updated_at = (SELECT app_now())
+WHERE  (r.tenant_id, r.execution_id) IN (SELECT * FROM unnest($1::uuid[], $2::uuid[])) AND r.awaits IN ('delivered', 'failed') AND r.wake_at IS NOT NULL`
+
+// queueWaits wakes the waits of runs in which a message was delivered or failed.
+func queueWaits(batch *pgx.Batch, steps map[uuid.UUID]*settling) {
+	var runs runSet
+	for _, s := range steps {
+		if s.moved && s.resting && (s.State == StateDelivered || s.State == StateFailed) {
+			runs.add(s.Tenant, s.Run)
+		}
+	}
+	if len(runs.ids) > 0 {
+		batch.Queue(wakeWaits, runs.tenants, runs.ids)
+	}
+}
+
 const endRests = `
 UPDATE run_rests r
 SET    wake_at = n.wake_at, outcome = n.outcome, updated_at = (SELECT app_now())

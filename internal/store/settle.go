@@ -83,7 +83,7 @@ FOR    NO KEY UPDATE`
 
 const selectStepsNow = `
 SELECT s.tenant_id, s.id, s.execution_id, e.patient_id, s.root_id, s.node, s.lane, s.channel, s.state, coalesce(s.reason, ''), s.fallback,
-       s.attempt, s.plan_epoch, e.plan_epoch, s.first_intent_at, s.claimed_at, s.expires_at, (SELECT app_now()), coalesce(s.request_id, '')
+       s.attempt, s.plan_epoch, e.plan_epoch, s.first_intent_at, s.claimed_at, s.expires_at, (SELECT app_now()), coalesce(s.request_id, ''), e.resting > 0
 FROM   unnest($1::uuid[], $2::uuid[]) AS n (tenant_id, id)
 JOIN   steps s ON s.tenant_id = n.tenant_id AND s.id = n.id
 JOIN   workflow_executions e ON e.tenant_id = s.tenant_id AND e.id = s.execution_id
@@ -158,6 +158,7 @@ type settling struct {
 	sent      time.Time
 	delivered time.Time
 	reopened  bool // it had ended, and so may have its run
+	resting   bool // its run may wait for what became of it
 	untried   bool // nothing was claimed, so that it may have no log row yet
 }
 
@@ -233,7 +234,7 @@ func readSteps(ctx context.Context, tx querier, all, runs runSet) (map[uuid.UUID
 			s := new(settling)
 			var intent, claimed *time.Time
 			err := row.Scan(&s.Tenant, &s.ID, &s.Run, &s.Patient, &s.Root, &s.Node, &s.Lane, &s.Channel, &s.State, &s.Reason, &s.Fallback,
-				&s.Attempt, &s.PlanEpoch, &s.RunEpoch, &intent, &claimed, &s.Expires, &s.Now, &s.RequestID)
+				&s.Attempt, &s.PlanEpoch, &s.RunEpoch, &intent, &claimed, &s.Expires, &s.Now, &s.RequestID, &s.resting)
 			if intent != nil {
 				s.FirstIntent = *intent
 			}
@@ -375,6 +376,7 @@ func (w *settleRows) write(ctx context.Context, tx *pipeline, steps map[uuid.UUI
 	if a := &w.anomalies; len(a.ids) > 0 {
 		batch.Queue(insertAnomalies, a.tenants, a.ids, a.steps, a.kinds, a.detail)
 	}
+	queueWaits(&batch, steps)
 	if len(ended.ids) > 0 {
 		batch.Queue(settleRuns, ended.tenants, ended.ids)
 	}

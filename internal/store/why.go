@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -34,6 +35,28 @@ type StoryTrigger struct {
 	// PatientName is opened for the reader; it is "" where the key is gone.
 	PatientName string
 	Steps       []StoryStep
+	Runs        []StoryRun
+}
+
+// StoryRun is a run of a drawn workflow: the nodes it passed, in order, and
+// where it rests.
+type StoryRun struct {
+	ID       uuid.UUID
+	Workflow string
+	Status   string
+	Passed   []string
+	Rests    []StoryRest
+}
+
+// StoryRest is a node at which a run rested or rests.
+type StoryRest struct {
+	Node string
+	// Until is when it is reached, or given up; Event what is waited for, "" for
+	// nothing but the time.
+	Until time.Time
+	Event string
+	// Outcome is reached, event, timeout or superseded; "" while it rests.
+	Outcome string
 }
 
 // StoryStep is one step with its evidence.
@@ -116,7 +139,10 @@ func (db *DB) story(ctx context.Context, id tenant.ID, subject *uuid.UUID) (Stor
 		if len(st.Triggers) == 0 {
 			return ErrNotFound
 		}
-		return storySteps(ctx, tx, id, st.Triggers, paused)
+		if err := storySteps(ctx, tx, id, st.Triggers, paused); err != nil {
+			return err
+		}
+		return storyRuns(ctx, tx, id, st.Triggers)
 	})
 	if err != nil {
 		return st, fmt.Errorf("store: why: %w", err)
@@ -179,6 +205,41 @@ func storySteps(ctx context.Context, tx pgx.Tx, id tenant.ID, triggers []StoryTr
 		t := byID[trigger]
 		t.Steps = append(t.Steps, s)
 		return s, nil
+	})
+	return err
+}
+
+const selectStoryRuns = `
+SELECT e.trigger_id, e.id, w.name, e.status, e.execution_data -> 'passed',
+       coalesce((SELECT jsonb_agg(jsonb_build_object('Node', r.node, 'Until', r.due_at, 'Event', r.awaits, 'Outcome', r.outcome) ORDER BY r.id)
+                 FROM run_rests r WHERE r.tenant_id = e.tenant_id AND r.execution_id = e.id), '[]')
+FROM   workflow_executions e
+JOIN   workflows w ON w.tenant_id = e.tenant_id AND w.id = e.workflow_id
+WHERE  e.tenant_id = $1 AND e.trigger_id = ANY ($2) AND e.execution_data ? 'passed'
+ORDER  BY e.id`
+
+// storyRuns adds the ways of drawn workflows.
+func storyRuns(ctx context.Context, tx pgx.Tx, id tenant.ID, triggers []StoryTrigger) error {
+	ids := make([]uuid.UUID, len(triggers))
+	byID := map[uuid.UUID]*StoryTrigger{}
+	for i := range triggers {
+		ids[i], byID[triggers[i].ID] = triggers[i].ID, &triggers[i]
+	}
+	rows, err := tx.Query(ctx, selectStoryRuns, id, ids)
+	if err != nil {
+		return err
+	}
+	_, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (r StoryRun, err error) {
+		var trigger uuid.UUID
+		var passed, rests []byte
+		if err := row.Scan(&trigger, &r.ID, &r.Workflow, &r.Status, &passed, &rests); err != nil {
+			return r, err
+		}
+		if err := errors.Join(json.Unmarshal(passed, &r.Passed), json.Unmarshal(rests, &r.Rests)); err != nil {
+			return r, err
+		}
+		byID[trigger].Runs = append(byID[trigger].Runs, r)
+		return r, nil
 	})
 	return err
 }

@@ -73,8 +73,9 @@ func CompileExpression(source string) (*Expression, error) {
 		return nil, fmt.Errorf("workflow: expressions: %w", err)
 	}
 	ast, issues := env.Compile(source)
-	if err := issues.Err(); err != nil {
-		return nil, err
+	if issues.Err() != nil {
+		first := issues.Errors()[0]
+		return nil, fmt.Errorf("line %d, character %d: %s", first.Location.Line(), first.Location.Column()+1, first.Message)
 	}
 	if t := ast.OutputType(); !t.IsExactType(cel.BoolType) && !t.IsExactType(cel.DynType) {
 		return nil, fmt.Errorf("a condition is true or false, and this one is a %s", t)
