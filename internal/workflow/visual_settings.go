@@ -9,8 +9,9 @@ import (
 	"github.com/doctorsflow/doctorsflow/internal/strictjson"
 )
 
-// Awaited are the events that a wait can be for.
-var Awaited = []string{"delivered", "failed", "replied", "clicked", "booked", "rescheduled", "cancelled", "checked_in", "completed", "no_show"}
+// Awaited are the events that a wait can be for: what becomes of the run's
+// messages. A wait for what nothing tells of would only ever time out.
+var Awaited = []string{"delivered", "failed"}
 
 func (c *visualChecker) settings(n *Node) {
 	at := n.Pointer + "/data"

@@ -61,7 +61,7 @@ func TestAConditionSeesTheWorldWhenItsTimeComes(t *testing.T) {
 	m.Now = due
 	m.World.Happened = map[string]any{"care": map[string]any{"delivered": true}}
 	got = workflow.Walk(v, []workflow.Arrival{{Node: "c", At: due}}, m)
-	if len(got.Rests) != 1 || got.Rests[0] != (workflow.Rest{Node: "w", At: due.Add(48 * time.Hour), Event: "replied"}) {
+	if len(got.Rests) != 1 || got.Rests[0] != (workflow.Rest{Node: "w", At: due.Add(48 * time.Hour), Event: "delivered"}) {
 		t.Errorf("delivered: %+v", got)
 	}
 	remember(&m, got)
@@ -137,7 +137,7 @@ func TestEveryRunEndsAndPassesNoNodeTwice(t *testing.T) {
 		for i := 1; i < n; i++ {
 			data := rapid.SampledFrom([]string{
 				`"message", "data": {"template": "survey"}`, `"delay", "data": {"hours": 5}`, `"delay", "data": {"days": 1}`,
-				`"condition", "data": {"expression": "patient.yes"}`, `"wait", "data": {"event": "replied", "timeout": {"hours": 3}}`, `"exit"`,
+				`"condition", "data": {"expression": "patient.yes"}`, `"wait", "data": {"event": "delivered", "timeout": {"hours": 3}}`, `"exit"`,
 			}).Draw(t, "kind")
 			nodes += fmt.Sprintf(`, {"id": "%d", "type": %s}`, i, data)
 		}
