@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/doctorsflow/doctorsflow/internal/event"
+	"github.com/doctorsflow/doctorsflow/internal/failpoint"
 	"github.com/doctorsflow/doctorsflow/internal/store"
 )
 
@@ -66,13 +67,17 @@ func (d *Decider) Run(ctx context.Context) error {
 // pass leads on what is due. A step whose publication fails is released when
 // its lease ends.
 func (d *Decider) pass(ctx context.Context) (int, error) {
-	due, looked, err := d.Ledger.AdvanceRuns(ctx, decided, Advance)
+	due, looked, err := d.Ledger.AdvanceRuns(ctx, decided, func(r *store.Resting) store.Onward {
+		failpoint.Hit(failpoint.DeciderDeciding)
+		return Advance(r)
+	})
 	if err != nil || looked == 0 {
 		return looked, err
 	}
 	if len(due) > 0 {
 		events := make([]event.Event, len(due))
 		for i := range due {
+			failpoint.Hit(failpoint.DeciderDecided)
 			events[i] = &due[i]
 		}
 		if err := d.Publisher.Publish(ctx, events); err != nil {

@@ -33,6 +33,7 @@ type faultCase struct {
 	reports bool // the gateways report by webhook
 	rate    int  // requests per second of each account; 0 is more than come
 	ad      bool // one step of each run is an advertisement nobody agreed to
+	drawn   bool // the workflow is a drawing, whose last message comes after a question
 	silent  bool // the gateway gives some of what it accepts no proper answer
 }
 
@@ -45,6 +46,8 @@ func (c faultCase) name() string {
 var arranged = map[failpoint.Point]faultCase{
 	// No id is ever published, so that release has to find each trigger.
 	failpoint.ReleaseFound:      {setup: failpoint.IngestAnswered.Paused()},
+	failpoint.DeciderDeciding:   {drawn: true},
+	failpoint.DeciderDecided:    {drawn: true},
 	failpoint.DispatcherSlept:   {rate: 40},
 	failpoint.DispatcherTold:    {ad: true},
 	failpoint.ResolverAsked:     {silent: true},
@@ -174,6 +177,9 @@ func (l *lane) run(t testing.TB, c faultCase, limit time.Duration) (r faultResul
 	}
 	until, stop := context.WithTimeout(ctx, limit)
 	defer stop()
+	if c.drawn {
+		l.decided(t, until, id)
+	}
 	counted, err := rest(until, db, id)
 	r.settled = time.Since(died)
 	if err != nil {
@@ -223,4 +229,11 @@ func writeTable(t testing.TB, table string) {
 	if err := os.WriteFile(page, []byte(head+tableBegins+table+tableEnds+tail), 0o644); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestKillAtAQuestion kills the program while it leads drawn workflows on.
+func TestKillAtAQuestion(t *testing.T) {
+	cases := []faultCase{caseOf(failpoint.DeciderDeciding, 1), caseOf(failpoint.DeciderDeciding, 10), caseOf(failpoint.DeciderDecided, 1), caseOf(failpoint.DeciderDecided, 10)}
+	began := time.Now()
+	t.Log("\n" + faultTable(killed(t, built(t, ""), 2, cases), time.Since(began)))
 }

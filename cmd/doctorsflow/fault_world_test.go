@@ -22,6 +22,8 @@ import (
 	"time"
 
 	"github.com/doctorsflow/doctorsflow/internal/failpoint"
+	"github.com/doctorsflow/doctorsflow/internal/storetest"
+	"github.com/doctorsflow/doctorsflow/internal/tenant"
 	"github.com/doctorsflow/doctorsflow/providers/simulator"
 )
 
@@ -229,6 +231,14 @@ func (l *lane) clinic(t testing.TB, slug string, c faultCase) (hooked, error) {
 		extra = ", {seconds: 0, template: ad}"
 	}
 	file := fmt.Sprintf(faultClinic, slug, l.gateway, rate, extra)
+	if c.drawn {
+		before, after, ok := strings.Cut(file, "    steps: ")
+		if !ok {
+			return hooked{}, errors.New("the clinic has no steps")
+		}
+		_, after, _ = strings.Cut(after, "\n")
+		file = before + "    visual_data: '" + drawnLoad + "'\n" + after
+	}
 	hook := applied(t, file, "--data", l.data)
 	if !c.reports {
 		return hook, nil
@@ -254,6 +264,33 @@ func (l *lane) clinic(t testing.TB, slug string, c faultCase) (hooked, error) {
 		}
 	}
 	return hook, nil
+}
+
+// drawnLoad has three messages too, the last after a question.
+const drawnLoad = `{"nodes": [{"id": "t", "type": "trigger", "data": {}}, {"id": "1", "type": "message", "data": {"template": "care"}}, ` +
+	`{"id": "2", "type": "message", "data": {"template": "care"}}, {"id": "d", "type": "delay", "data": {"seconds": 1}}, ` +
+	`{"id": "q", "type": "condition", "data": {"expression": "has(trigger.patient)"}}, {"id": "3", "type": "message", "data": {"template": "care"}}], ` +
+	`"edges": [{"source": "t", "target": "1"}, {"source": "1", "target": "2"}, {"source": "2", "target": "d"}, {"source": "d", "target": "q"}, ` +
+	`{"source": "q", "target": "3", "sourceHandle": "true"}]}`
+
+// decided waits until every run of a tenant was planned, and has no question
+// open.
+func (l *lane) decided(t testing.TB, ctx context.Context, id tenant.ID) {
+	t.Helper()
+	where, err := readRunning(l.data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for ctx.Err() == nil {
+		var open int
+		storetest.URLs{Super: where.WorkerURL}.Scan(t, `
+SELECT (SELECT count(*) FROM triggers WHERE tenant_id = $1 AND state = 'pending') + (SELECT count(*) FROM run_rests WHERE tenant_id = $1 AND wake_at IS NOT NULL)`,
+			[]any{id.String()}, &open)
+		if open == 0 {
+			return
+		}
+		wait(ctx, 100*time.Millisecond)
+	}
 }
 
 // control calls the gateway's control plane.

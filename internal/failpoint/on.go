@@ -15,6 +15,7 @@ import (
 var Points = []Point{
 	IngestTaken, IngestCommitted, IngestAnswering, IngestAnswered, IngestPublished,
 	PlannerPlanning, PlannerPlanned, PlannerPublished, PlannerSettled,
+	DeciderDeciding, DeciderDecided,
 	ReleaseLeased, ReleasePublished, ReleaseFound,
 	DispatcherAdmitted, DispatcherClaiming, DispatcherClaimed, DispatcherWritten, DispatcherAnswered, DispatcherPublished,
 	DispatcherSlept, DispatcherTold,

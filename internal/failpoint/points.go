@@ -38,6 +38,10 @@ const (
 	PlannerPublished Point = "planner.published"
 	// PlannerSettled: it is; release has no hint of what is due later.
 	PlannerSettled Point = "planner.settled"
+	// DeciderDeciding: inside the transaction that leads drawn runs on.
+	DeciderDeciding Point = "decider.deciding"
+	// DeciderDecided: it is committed; the steps that are due are not published.
+	DeciderDecided Point = "decider.decided"
 	// ReleaseLeased: due steps are leased; they are not published.
 	ReleaseLeased Point = "release.leased"
 	// ReleasePublished: they are published.
