@@ -97,6 +97,8 @@ func (a *API) routes(mux *http.ServeMux) {
 	a.huma = huma.NewAPI(document(), inner)
 	register(a, listMessageLogs(a.config.DB))
 	register(a, listExecutions(a.config.DB))
+	register(a, executionPlan(a.config.DB))
+	register(a, stopExecution(a.config.DB))
 	register(a, listParked(a.config.DB))
 	register(a, retryParked(a.config.DB))
 	register(a, dropParked(a.config.DB))

@@ -89,7 +89,7 @@ func TestEveryReadIsAuditedOnceWithWhoseDataItWas(t *testing.T) {
 	}
 	l.fetch("/api/message-logs", l.mine.keys[auth.Owner], &shown)
 	for path, op := range operations(l.api.huma.OpenAPI()) {
-		if op.Method != http.MethodGet {
+		if op.Method != http.MethodGet || strings.Contains(path, "{") {
 			continue
 		}
 		before := len(l.mine.audited())

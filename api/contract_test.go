@@ -67,9 +67,15 @@ func TestTheDocumentSaysEverythingOfEachOperation(t *testing.T) {
 			}
 		}
 		want := 7
+		if strings.Contains(path, "{") {
+			want++ // 404
+		}
 		if op.Method == http.MethodPost {
-			want = 13
-			for _, status := range []string{"404", "408", "409", "413", "415", "422"} {
+			want = 12
+			if op.Responses["409"] != nil {
+				want++
+			}
+			for _, status := range []string{"404", "408", "413", "415", "422"} {
 				if r := op.Responses[status]; r == nil || r.Description == "" {
 					t.Errorf("%s: answer %s is not described", path, status)
 				}
@@ -117,7 +123,7 @@ func TestAnswersAreAsTheDocumentDescribesThem(t *testing.T) {
 	}
 	doc := l.api.huma.OpenAPI()
 	for path, op := range operations(doc) {
-		if op.Method != http.MethodGet {
+		if op.Method != http.MethodGet || strings.Contains(path, "{") {
 			continue
 		}
 		for _, query := range []string{"", "?limit=1"} {

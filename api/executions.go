@@ -16,6 +16,8 @@ import (
 // Executions is the part of the ledger that has the runs of workflows.
 type Executions interface {
 	Executions(ctx context.Context, id tenant.ID, q store.ExecutionQuery) (store.Page[store.Execution], error)
+	ExecutionPlan(ctx context.Context, id tenant.ID, run uuid.UUID) (store.Execution, []store.StoryRest, error)
+	StopExecution(ctx context.Context, id tenant.ID, run uuid.UUID, by store.Hand) (store.Replanned, error)
 }
 
 // execution is a row of workflow_executions with its steps.

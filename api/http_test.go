@@ -58,6 +58,14 @@ func (f *fakeLedger) Executions(context.Context, tenant.ID, store.ExecutionQuery
 	return store.Page[store.Execution]{}, nil
 }
 
+func (f *fakeLedger) ExecutionPlan(context.Context, tenant.ID, uuid.UUID) (store.Execution, []store.StoryRest, error) {
+	return store.Execution{}, nil, nil
+}
+
+func (f *fakeLedger) StopExecution(context.Context, tenant.ID, uuid.UUID, store.Hand) (store.Replanned, error) {
+	return store.Replanned{Runs: 1}, nil
+}
+
 func (f *fakeLedger) ParkedSteps(context.Context, tenant.ID, store.ParkedQuery) (store.Page[store.ParkedStep], error) {
 	return store.Page[store.ParkedStep]{}, nil
 }

@@ -37,6 +37,8 @@ var idTable = map[place]func(c *seeded) string{
 	{"list-parked-steps", "query", "cursor"}:       func(c *seeded) string { return c.cursor("/api/parked-steps") },
 	{"list-audit-log", "query", "patient_id"}:      func(c *seeded) string { return c.patient },
 	{"list-audit-log", "query", "cursor"}:          func(c *seeded) string { return c.cursor("/api/audit-log") },
+	{"get-execution-plan", "path", "id"}:           func(c *seeded) string { return c.execution },
+	{"stop-execution", "path", "id"}:               func(c *seeded) string { return c.execution },
 	{"retry-parked-step", "path", "id"}:            func(c *seeded) string { return c.takeParked() },
 	{"drop-parked-step", "path", "id"}:             func(c *seeded) string { return c.takeParked() },
 }
@@ -45,6 +47,7 @@ var idTable = map[place]func(c *seeded) string{
 // id is replaced.
 var bodies = map[string]string{
 	"retry-parked-step": `{"mode":"ask"}`,
+	"stop-execution":    `{"reason":"moved away"}`,
 	"drop-parked-step":  `{"reason":"not needed any more"}`,
 }
 

@@ -243,9 +243,11 @@ func TestEveryRoleMayDoWhatTheTableSaysAndNoMore(t *testing.T) {
 		"/api/workflows/executions": {auth.Owner: 200, auth.Staff: 200, auth.Viewer: 200, auth.Integration: 200},
 		"/api/parked-steps":         {auth.Owner: 200, auth.Staff: 200, auth.Viewer: 200, auth.Integration: 403},
 		"/api/audit-log":            {auth.Owner: 200, auth.Staff: 403, auth.Viewer: 403, auth.Integration: 403},
-		// Whoever is let in finds no such step.
-		"/api/parked-steps/{id}/retry": {auth.Owner: 404, auth.Staff: 404, auth.Viewer: 403, auth.Integration: 403},
-		"/api/parked-steps/{id}/drop":  {auth.Owner: 404, auth.Staff: 404, auth.Viewer: 403, auth.Integration: 403},
+		// Whoever is let in finds no such run, or step.
+		"/api/workflows/executions/{id}/plan": {auth.Owner: 404, auth.Staff: 404, auth.Viewer: 404, auth.Integration: 404},
+		"/api/workflows/executions/{id}/stop": {auth.Owner: 404, auth.Staff: 404, auth.Viewer: 403, auth.Integration: 403},
+		"/api/parked-steps/{id}/retry":        {auth.Owner: 404, auth.Staff: 404, auth.Viewer: 403, auth.Integration: 403},
+		"/api/parked-steps/{id}/drop":         {auth.Owner: 404, auth.Staff: 404, auth.Viewer: 403, auth.Integration: 403},
 	}
 	known := map[string]bool{}
 	for path, op := range operations(l.api.huma.OpenAPI()) {

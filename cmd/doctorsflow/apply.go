@@ -21,6 +21,7 @@ type applyCommand struct {
 	DryRun      bool   `help:"Show the difference and change nothing."`
 	SecretFile  string `help:"Give the webhooks of the file this secret (whsec_…), mode 0600, instead of a random one." type:"path"`
 	TestNumbers *bool  `help:"Allow numbers that do not exist in Korea (010-0…, 010-1…), for the simulator. Allowed by default where Postgres is the embedded one." negatable:""`
+	InFlight    string `name:"in-flight" help:"What becomes of runs under way where a workflow changes: keep their version, migrate to the new one, or stop. Those of a workflow that is switched off are stopped in any case." default:"keep" enum:"keep,migrate,stop"`
 	PublicURL   string `name:"public-url" help:"Address under which callers reach the webhooks." env:"NEXT_PUBLIC_APP_URL"`
 }
 
@@ -57,11 +58,14 @@ func (c *applyCommand) Run(ctx context.Context, o output) error {
 	}
 	printChanges(o.out, plan)
 	if c.DryRun {
-		return nil
+		return c.underway(ctx, o, db, plan)
 	}
 	opts.DryRun = false
 	done, err := db.ApplyClinic(ctx, f, opts)
 	if err != nil {
+		return err
+	}
+	if err := c.underway(ctx, o, db, done); err != nil {
 		return err
 	}
 	base := orElse(c.PublicURL, orElse(where.HTTP, "http://127.0.0.1:8080"))

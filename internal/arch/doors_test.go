@@ -31,6 +31,8 @@ var doors = map[string]struct{ why, callers string }{
 	"AcceptTriggers":   {"each in its own tenant; how much there was decides when the tables are analyzed", "ingest.commit"},
 	"PlanTriggers":     {"triggers become steps", "planner.plan"},
 	"AdvanceRuns":      {"runs of drawn workflows go on", "planner.pass"},
+	"Replan":           {"a clinic's own runs; the caller names the tenant", "cmd/doctorsflow.replan"},
+	"StopExecution":    {"a clinic's own run", "api.stopExecution"},
 	"Queues":           {"who has work that is due", "api.lag dispatcher.pass planner.pass"},
 	"LeaseSteps":       {"due steps go out", "planner.steps"},
 	"ExpireSteps":      {"what is over ends", "planner.steps"},

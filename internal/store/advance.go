@@ -76,7 +76,7 @@ func (db *DB) advance(ctx context.Context, tx pgx.Tx, resting []*Resting, decide
 // settleEmptyRuns ends runs that never had a step.
 const settleEmptyRuns = `
 UPDATE workflow_executions e
-SET    status = 'completed', reason = 'nothing_due', completed_at = (SELECT app_now())
+SET    status = 'completed', reason = 'no_steps', completed_at = (SELECT app_now())
 FROM   unnest($1::uuid[], $2::uuid[]) AS n (tenant_id, id)
 WHERE  e.tenant_id = n.tenant_id AND e.id = n.id AND e.status IN ('pending', 'running') AND e.resting = 0 AND e.expected_steps = 0`
 

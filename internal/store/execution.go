@@ -77,7 +77,19 @@ WITH page AS (
   ORDER  BY e.id DESC
   LIMIT  $6
 )
-SELECT e.id, e.workflow_id, e.name, e.version, e.trigger_id, e.patient_id, e.appointment_id, e.campaign_id,
+SELECT ` + ofPage
+
+const selectExecution = `
+WITH page AS (
+  SELECT e.*, w.name
+  FROM   workflow_executions e
+  JOIN   workflows w ON w.tenant_id = e.tenant_id AND w.id = e.workflow_id
+  WHERE  e.tenant_id = $1 AND e.id = $2
+)
+SELECT ` + ofPage
+
+// ofPage reads the runs of a page, each with its steps.
+const ofPage = `e.id, e.workflow_id, e.name, e.version, e.trigger_id, e.patient_id, e.appointment_id, e.campaign_id,
        e.status, coalesce(e.reason, ''), e.plan_epoch, e.expected_steps, e.execution_data, e.started_at, e.completed_at, e.created_at,
        s.id, coalesce(s.node, ''), coalesce(s.channel, ''), s.parent_id, coalesce(s.state, ''), coalesce(s.reason, ''), coalesce(s.attempt, 0),
        s.due_at, s.expires_at, s.sent_at, s.delivered_at
@@ -112,6 +124,45 @@ func (db *DB) Executions(ctx context.Context, id tenant.ID, q ExecutionQuery) (p
 		return Page[Execution]{}, fmt.Errorf("store: executions: %w", err)
 	}
 	return page, nil
+}
+
+const selectRests = `
+SELECT r.node, r.due_at, coalesce(r.awaits, ''), coalesce(r.outcome, '') FROM run_rests r WHERE r.tenant_id = $1 AND r.execution_id = $2 ORDER BY r.id`
+
+// ExecutionPlan returns one run with its steps, and where it rests or rested.
+// Errors wrap [ErrNotFound], [ErrErased] or [ErrUnavailable].
+func (db *DB) ExecutionPlan(ctx context.Context, id tenant.ID, run uuid.UUID) (e Execution, rests []StoryRest, err error) {
+	err = db.inTenant(ctx, id, func(tx pgx.Tx) error {
+		v, err := db.viewer(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		rows, err := tx.Query(ctx, selectExecution, id, run)
+		if err != nil {
+			return err
+		}
+		found, err := collectExecutions(rows, v)
+		if err != nil {
+			return err
+		}
+		if len(found) == 0 {
+			return ErrNotFound
+		}
+		e = found[0]
+		if rows, err = tx.Query(ctx, selectRests, id, run); err != nil {
+			return err
+		}
+		rests, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (r StoryRest, err error) {
+			err = row.Scan(&r.Node, &r.Until, &r.Event, &r.Outcome)
+			r.Until = v.local(&r.Until)
+			return r, err
+		})
+		return err
+	})
+	if err != nil {
+		return e, nil, fmt.Errorf("store: execution: %w", err)
+	}
+	return e, rests, nil
 }
 
 // collectExecutions folds rows of steps into their runs.

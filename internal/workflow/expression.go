@@ -7,7 +7,7 @@ import (
 	"sync"
 
 	"cel.dev/cel-go/cel"
-	celcost "cel.dev/cel-go/checker"
+	celcost "cel.dev/cel-go/common/cost"
 	"cel.dev/cel-go/ext"
 )
 

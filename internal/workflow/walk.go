@@ -3,6 +3,7 @@ package workflow
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"maps"
 	"slices"
 	"time"
 )
@@ -67,9 +68,7 @@ func Walk(v *Visual, from []Arrival, m Moment) Walked {
 	for i := range v.Nodes {
 		w.nodes[v.Nodes[i].ID] = i
 	}
-	for id, yes := range m.Been {
-		w.been[id] = yes
-	}
+	maps.Copy(w.been, m.Been)
 	w.queue = slices.Clone(from)
 	for len(w.queue) > 0 {
 		slices.SortStableFunc(w.queue, func(a, b Arrival) int { return a.At.Compare(b.At) })
