@@ -40,7 +40,7 @@ type replans struct {
 	patients int
 }
 
-func newReplans(t *testing.T) *replans {
+func newReplans(t testing.TB) *replans {
 	t.Helper()
 	r := &replans{ledger: newLedger(t)}
 	r.publish(threeSteps)
@@ -360,4 +360,37 @@ func (r *replans) settleSome(h *history, rnd *rand.Rand) {
 	h.mu.Unlock()
 	status := []event.Status{event.Delivered, event.Failed, event.Sent}[rnd.IntN(3)]
 	r.settle(told(c.Claim, c.of.Channel, status, event.Poll))
+}
+
+// Many runs go in several transactions, each whole; what was broken off goes on.
+func TestAChangeOfManyRunsGoesOnWhereItWasBrokenOff(t *testing.T) {
+	t.Parallel()
+	r := newReplans(t)
+	const runs = 230
+	for range runs {
+		r.begin()
+	}
+	version := r.publish(`{node: now, seconds: 0, template: care}, {node: soon, hours: 2, template: care}`)
+	ctx, cancel := context.WithCancel(t.Context())
+	seen := 0
+	_, err := r.Replan(ctx, r.tenant, store.Replan{Workflow: r.workflow, Version: version, Hand: hand, Action: "workflow.migrate"}, func(p *store.Replanning) store.NewPlan {
+		if seen++; seen == 150 {
+			cancel()
+		}
+		return planner.Again(p)
+	})
+	if err == nil {
+		t.Fatal("it was not broken off")
+	}
+	half := r.count(`SELECT count(*) FROM workflow_executions WHERE version = $1`, version)
+	if half == 0 || half >= runs || r.count(`SELECT count(*) FROM workflow_executions WHERE plan_epoch = 1`) != half {
+		t.Errorf("%d of %d runs were changed", half, runs)
+	}
+	if out := r.replan(store.Replan{Workflow: r.workflow, Version: version}, planner.Again); out.Runs != runs-half || out.Cancelled != runs-half {
+		t.Errorf("it went on with %+v, want %d runs", out, runs-half)
+	}
+	if n := r.count(`SELECT count(*) FROM workflow_executions WHERE version = $1 AND plan_epoch = 1`, version); n != runs {
+		t.Errorf("%d runs were changed once, want %d", n, runs)
+	}
+	r.holds()
 }
