@@ -68,14 +68,11 @@ func (d *Definition) drawnStep(node string) (Step, bool) {
 	if !pinned || d.visual == nil {
 		return Step{}, false
 	}
-	i := slices.IndexFunc(d.visual.Nodes, func(n Node) bool { return n.ID == node && n.Kind == KindMessage })
-	if i < 0 {
+	n, ok := d.visual.way(node)
+	if !ok || n.Kind != KindMessage || !n.sound {
 		return Step{}, false
 	}
-	var m MessageData
-	if settings(d.visual.Nodes[i], &m) != nil {
-		return Step{}, false
-	}
+	m := n.message
 	return Step{Node: node, Type: string(KindMessage), ExpiresAfter: m.ExpiresAfter, Late: m.Late, OnUnknown: m.OnUnknown, Message: message}, true
 }
 
