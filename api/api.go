@@ -16,6 +16,7 @@ import (
 	"github.com/doctorsflow/doctorsflow/internal/auth"
 	"github.com/doctorsflow/doctorsflow/internal/edge"
 	"github.com/doctorsflow/doctorsflow/internal/problem"
+	"github.com/doctorsflow/doctorsflow/internal/simulate"
 	"github.com/doctorsflow/doctorsflow/internal/telemetry"
 )
 
@@ -27,6 +28,7 @@ type Ledger interface {
 	Executions
 	Parked
 	AuditLog
+	Simulations
 	Health
 }
 
@@ -46,6 +48,8 @@ type Config struct {
 	Edge *edge.Edge
 	// Rates bounds what callers may ask.
 	Rates Rates
+	// Rules are those of the running path, for simulations.
+	Rules simulate.Rules
 	// Checks are asked for readiness beside the built-in ones.
 	Checks []Check
 	Logger *slog.Logger
@@ -99,6 +103,7 @@ func (a *API) routes(mux *http.ServeMux) {
 	register(a, listExecutions(a.config.DB))
 	register(a, executionPlan(a.config.DB))
 	register(a, stopExecution(a.config.DB))
+	register(a, simulateWorkflow(a.config.DB, a.config.Rules))
 	register(a, listParked(a.config.DB))
 	register(a, retryParked(a.config.DB))
 	register(a, dropParked(a.config.DB))

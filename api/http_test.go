@@ -18,6 +18,7 @@ import (
 	"github.com/doctorsflow/doctorsflow/internal/event"
 	"github.com/doctorsflow/doctorsflow/internal/store"
 	"github.com/doctorsflow/doctorsflow/internal/tenant"
+	"github.com/doctorsflow/doctorsflow/internal/workflow"
 )
 
 // fakeLedger knows one key, and answers as it is told.
@@ -64,6 +65,14 @@ func (f *fakeLedger) ExecutionPlan(context.Context, tenant.ID, uuid.UUID) (store
 
 func (f *fakeLedger) StopExecution(context.Context, tenant.ID, uuid.UUID, store.Hand) (store.Replanned, error) {
 	return store.Replanned{Runs: 1}, nil
+}
+
+func (f *fakeLedger) Definition(context.Context, tenant.ID, uuid.UUID, int32) (*workflow.Definition, error) {
+	return nil, store.ErrNotFound
+}
+
+func (f *fakeLedger) Cohort(context.Context, tenant.ID, store.CohortQuery) (store.Setting, []store.Subject, bool, error) {
+	return store.Setting{}, nil, false, store.ErrNotFound
 }
 
 func (f *fakeLedger) ParkedSteps(context.Context, tenant.ID, store.ParkedQuery) (store.Page[store.ParkedStep], error) {

@@ -39,6 +39,8 @@ var idTable = map[place]func(c *seeded) string{
 	{"list-audit-log", "query", "cursor"}:          func(c *seeded) string { return c.cursor("/api/audit-log") },
 	{"get-execution-plan", "path", "id"}:           func(c *seeded) string { return c.execution },
 	{"stop-execution", "path", "id"}:               func(c *seeded) string { return c.execution },
+	{"simulate-workflow", "path", "id"}:            func(c *seeded) string { return c.workflow.String() },
+	{"simulate-workflow", "body", "/patient_ids"}:  func(c *seeded) string { return c.patient },
 	{"retry-parked-step", "path", "id"}:            func(c *seeded) string { return c.takeParked() },
 	{"drop-parked-step", "path", "id"}:             func(c *seeded) string { return c.takeParked() },
 }
@@ -47,6 +49,7 @@ var idTable = map[place]func(c *seeded) string{
 // id is replaced.
 var bodies = map[string]string{
 	"retry-parked-step": `{"mode":"ask"}`,
+	"simulate-workflow": `{"at":"2030-01-01T10:00:00+09:00","patient_ids":[]}`,
 	"stop-execution":    `{"reason":"moved away"}`,
 	"drop-parked-step":  `{"reason":"not needed any more"}`,
 }

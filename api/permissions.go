@@ -14,6 +14,7 @@ var permissions = map[string][]auth.Role{
 	"list-executions":    {auth.Owner, auth.Staff, auth.Viewer, auth.Integration},
 	"get-execution-plan": {auth.Owner, auth.Staff, auth.Viewer, auth.Integration},
 	"stop-execution":     {auth.Owner, auth.Staff},
+	"simulate-workflow":  {auth.Owner, auth.Staff},
 	"list-parked-steps":  {auth.Owner, auth.Staff, auth.Viewer},
 	"retry-parked-step":  {auth.Owner, auth.Staff},
 	"drop-parked-step":   {auth.Owner, auth.Staff},

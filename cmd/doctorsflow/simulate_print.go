@@ -51,12 +51,20 @@ func (p simulatePrinter) run(s *simulation, r simulate.Run) {
 		fmt.Fprintf(p.w, "  %s: %s\n", p.say("way", "경로"), strings.Join(r.Passed, " → "))
 	}
 	for _, w := range r.Rests {
-		p.rest(w)
+		if w.Outcome != "reached" { // the way has it
+			p.rest(w)
+		}
 	}
 	if len(r.Steps)+len(r.Rests) == 0 {
-		fmt.Fprintf(p.w, "  %s\n", p.say("nothing: no trigger of the drawing fits the event", "없음: 이벤트에 맞는 트리거가 없습니다"))
+		p.nothing(s)
 	}
 	fmt.Fprintln(p.w)
+}
+
+// nothing tells why no run began.
+func (p simulatePrinter) nothing(s *simulation) {
+	fmt.Fprintf(p.w, "  %s: %s\n", p.say("nothing: no trigger of the drawing fits the event; give --type, or a type in --event, that fits", "없음: 이벤트에 맞는 트리거가 없습니다. --type 또는 --event의 type을 지정하세요"),
+		strings.Join(s.now.Events(), ", "))
 }
 
 func (p simulatePrinter) message(m simulate.Step) {
@@ -109,20 +117,23 @@ func (p simulatePrinter) rest(w simulate.Rest) {
 func (p simulatePrinter) summary(s *simulation, sum simulate.Summary) {
 	fmt.Fprintf(p.w, "%s (%s): %d %s, %s %s\n\n", s.name, s.label, sum.Runs, p.say("runs", "건"), p.say("until", "기한"), p.at(p.until))
 	t := tabwriter.NewWriter(p.w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, p.say("NODE\tSENT\tOF WHICH BY SMS INSTEAD\tHELD BY QUIET HOURS\tNOT SENT\tAFTER THE END\tFIRST\tLAST", "노드\t발송\t대체 문자\t야간 제한 대기\t미발송\t기간 이후\t처음\t마지막"))
+	fmt.Fprintln(t, p.say("NODE\tSENT\tFAILED\tSMS INSTEAD\tHELD\tNOT SENT\tAFTER THE END\tFIRST\tLAST", "노드\t발송\t실패\t대체 문자\t야간 대기\t미발송\t기간 이후\t처음\t마지막"))
 	for _, n := range sum.Nodes {
 		first, last := "-", "-"
 		if !n.First.IsZero() {
 			first, last = p.at(n.First), p.at(n.Last)
 		}
-		fmt.Fprintf(t, "#%s\t%d\t%d\t%d\t%d\t%d\t%s\t%s\n", n.Node, n.Sent, n.SMS, n.Held, n.Unsent, n.Ahead, first, last)
+		fmt.Fprintf(t, "#%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t%s\n", n.Node, n.Sent, n.Failed, n.SMS, n.Held, n.Unsent, n.Ahead, first, last)
 	}
-	fmt.Fprintf(t, "%s\t%d\t%d\t\t%d\t%d\t\t\n", p.say("all", "합계"), sum.Sent, sum.SMS, sum.Unsent, sum.Ahead)
+	fmt.Fprintf(t, "%s\t%d\t%d\t%d\t\t%d\t%d\t\t\n", p.say("all", "합계"), sum.Sent, sum.Failed, sum.SMS, sum.Unsent, sum.Ahead)
 	_ = t.Flush()
 	for _, n := range sum.Nodes {
 		for _, r := range slices.Sorted(maps.Keys(n.Reasons)) {
 			fmt.Fprintf(p.w, "#%s: %d %s: %s (%s)\n", n.Node, n.Reasons[r], p.say("not sent", "미발송"), p.reason(r), r)
 		}
+	}
+	if len(sum.Nodes) == 0 && sum.Resting == 0 {
+		p.nothing(s)
 	}
 	if sum.Resting > 0 {
 		fmt.Fprintf(p.w, "%d %s\n", sum.Resting, p.say("runs still rest in the drawing at the end", "건이 기간 종료 시점에 대기 중"))

@@ -13,7 +13,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 
 	"github.com/doctorsflow/doctorsflow/dispatcher"
 	"github.com/doctorsflow/doctorsflow/internal/clinic"
@@ -64,7 +63,8 @@ var rules = simulate.Rules{
 type executed struct {
 	*store.DB
 	t      testing.TB
-	super  *pgx.Conn
+	urls   storetest.URLs
+	look   *storetest.Look
 	tenant tenant.ID
 	assume simulate.Assume
 	texts  map[uuid.UUID]string
@@ -160,9 +160,7 @@ const rounds = 5
 func (x *executed) clock(t time.Time) time.Time {
 	x.t.Helper()
 	var now time.Time
-	if err := x.super.QueryRow(x.t.Context(), `SELECT app_now()`).Scan(&now); err != nil {
-		x.t.Fatal(err)
-	}
+	x.urls.Scan(x.t, `SELECT app_now()`, nil, &now)
 	if now.After(t) {
 		return now.UTC()
 	}
@@ -195,10 +193,7 @@ func (x *executed) open(file string) (webhook uuid.UUID) {
 	}
 	x.t.Cleanup(db.Close)
 	x.DB = db
-	if x.super, err = pgx.Connect(x.t.Context(), urls.Super); err != nil {
-		x.t.Fatal(err)
-	}
-	x.t.Cleanup(func() { _ = x.super.Close(context.Background()) })
+	x.urls, x.look = urls, urls.Look(x.t)
 	f, err := clinic.Parse([]byte(file))
 	if err != nil {
 		x.t.Fatal(err)
@@ -253,9 +248,7 @@ func (x *executed) begin(r *rand.Rand, round int, now time.Time, webhook uuid.UU
 		 SELECT tenant_id, gen_random_uuid(), phone_index, CASE WHEN phone_index < '\x10' THEN 'kakao' END, CASE WHEN phone_index < '\x08' THEN 'care_followup' END, 'test' FROM patients p WHERE phone_index < '\x20' AND NOT EXISTS (SELECT FROM suppressions x WHERE x.phone_index = p.phone_index)`,
 		`UPDATE patients SET phone = NULL WHERE phone_index > '\xf8'`,
 	} {
-		if _, err := x.super.Exec(x.t.Context(), sql); err != nil {
-			x.t.Fatal(err)
-		}
+		x.urls.Exec(x.t, sql)
 	}
 }
 
@@ -277,9 +270,7 @@ func (x *executed) live() {
 	for {
 		var now time.Time
 		var at *time.Time
-		if err := x.super.QueryRow(x.t.Context(), next).Scan(&now, &at); err != nil {
-			x.t.Fatal(err)
-		}
+		x.look.Each(next, nil, []any{&now, &at}, func() {})
 		for t := range x.due {
 			if at == nil || t.Before(*at) {
 				at = &t
@@ -319,17 +310,9 @@ func (x *executed) live() {
 func (x *executed) dispatch(now time.Time) {
 	x.t.Helper()
 	const due = `SELECT id, attempt, plan_epoch, lane, channel FROM steps WHERE state = 'planned' AND (published OR wake_at <= app_now()) ORDER BY id LIMIT 500`
-	rows, err := x.super.Query(x.t.Context(), due)
-	if err != nil {
-		x.t.Fatal(err)
-	}
-	steps, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (s event.Step, err error) {
-		s.Tenant = x.tenant
-		return s, row.Scan(&s.ID, &s.Attempt, &s.PlanEpoch, &s.Lane, &s.Channel)
-	})
-	if err != nil {
-		x.t.Fatal(err)
-	}
+	var steps []event.Step
+	s := event.Step{Tenant: x.tenant}
+	x.look.Each(due, nil, []any{&s.ID, &s.Attempt, &s.PlanEpoch, &s.Lane, &s.Channel}, func() { steps = append(steps, s) })
 	var told []event.Delivery
 	nodes := map[uuid.UUID]*store.Candidate{}
 	claims, err := x.ClaimSteps(x.t.Context(), steps, func(c *store.Candidate) store.Decision {
@@ -386,41 +369,22 @@ func (x *executed) settle(events []event.Delivery) {
 func (x *executed) compare(simulated map[string][]string, began time.Time) (runs int) {
 	x.t.Helper()
 	done := map[string][]string{}
-	each := func(sql string, scan func(pgx.CollectableRow) (key, line string, err error)) {
-		x.t.Helper()
-		rows, err := x.super.Query(x.t.Context(), sql+` WHERE e.created_at >= $1`, began)
-		if err != nil {
-			x.t.Fatal(err)
-		}
-		_, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (struct{}, error) {
-			key, line, err := scan(row)
-			done[key] = append(done[key], line)
-			return struct{}{}, err
-		})
-		if err != nil {
-			x.t.Fatal(err)
-		}
-	}
-	const of = ` JOIN workflows w ON w.tenant_id = e.tenant_id AND w.id = e.workflow_id JOIN patients p ON p.tenant_id = e.tenant_id AND p.id = e.patient_id`
-	each(`SELECT w.name || ' ' || p.external_id, coalesce((SELECT string_agg(n, ' ' ORDER BY i) FROM jsonb_array_elements_text(e.execution_data -> 'passed') WITH ORDINALITY AS a (n, i)), '') FROM workflow_executions e`+of, func(row pgx.CollectableRow) (key, line string, err error) {
-		err = row.Scan(&key, &line)
-		return key, fmt.Sprintf("passed [%s]", line), err
-	})
+	const of = ` JOIN workflows w ON w.tenant_id = e.tenant_id AND w.id = e.workflow_id JOIN patients p ON p.tenant_id = e.tenant_id AND p.id = e.patient_id WHERE e.created_at >= $1`
+	var key, node, channel, state, reason string
+	var id uuid.UUID
+	var fallback bool
+	var at time.Time
+	x.look.Each(`SELECT w.name || ' ' || p.external_id, coalesce((SELECT string_agg(n, ' ' ORDER BY i) FROM jsonb_array_elements_text(e.execution_data -> 'passed') WITH ORDINALITY AS a (n, i)), '') FROM workflow_executions e`+of,
+		[]any{began}, []any{&key, &node}, func() { done[key] = append(done[key], fmt.Sprintf("passed [%s]", node)) })
 	runs = len(done)
-	each(`SELECT w.name || ' ' || p.external_id, s.id, s.node, s.channel, s.parent_id IS NOT NULL, s.state, coalesce(s.reason, ''), s.due_at FROM steps s JOIN workflow_executions e ON e.tenant_id = s.tenant_id AND e.id = s.execution_id`+of, func(row pgx.CollectableRow) (key, l string, err error) {
-		var id uuid.UUID
-		var node, channel, state, reason string
-		var fallback bool
-		var due time.Time
-		err = row.Scan(&key, &id, &node, &channel, &fallback, &state, &reason, &due)
-		return key, line(node, channel, fallback, state, reason, due, x.sends[id], x.texts[id]), err
-	})
-	each(`SELECT w.name || ' ' || p.external_id, r.node, r.due_at, coalesce(r.awaits, ''), coalesce(r.outcome, '') FROM run_rests r JOIN workflow_executions e ON e.tenant_id = r.tenant_id AND e.id = r.execution_id`+of, func(row pgx.CollectableRow) (key, l string, err error) {
-		var node, awaits, outcome string
-		var until time.Time
-		err = row.Scan(&key, &node, &until, &awaits, &outcome)
-		return key, fmt.Sprintf("rest %s until %s for %q: %s", node, until.UTC().Format(time.RFC3339Nano), awaits, outcome), err
-	})
+	x.look.Each(`SELECT w.name || ' ' || p.external_id, s.id, s.node, s.channel, s.parent_id IS NOT NULL, s.state, coalesce(s.reason, ''), s.due_at FROM steps s JOIN workflow_executions e ON e.tenant_id = s.tenant_id AND e.id = s.execution_id`+of,
+		[]any{began}, []any{&key, &id, &node, &channel, &fallback, &state, &reason, &at}, func() {
+			done[key] = append(done[key], line(node, channel, fallback, state, reason, at, x.sends[id], x.texts[id]))
+		})
+	x.look.Each(`SELECT w.name || ' ' || p.external_id, r.node, r.due_at, coalesce(r.awaits, ''), coalesce(r.outcome, '') FROM run_rests r JOIN workflow_executions e ON e.tenant_id = r.tenant_id AND e.id = r.execution_id`+of,
+		[]any{began}, []any{&key, &node, &at, &reason, &state}, func() {
+			done[key] = append(done[key], fmt.Sprintf("rest %s until %s for %q: %s", node, at.UTC().Format(time.RFC3339Nano), reason, state))
+		})
 	if len(done) != len(simulated) {
 		x.t.Errorf("%d runs executed, %d simulated", len(done), len(simulated))
 	}

@@ -15,6 +15,8 @@ type Summary struct {
 	// replaced a Kakao message, Unsent those that ended without one, and Ahead
 	// those that lie behind the end of the simulation.
 	Sent, SMS, Unsent, Ahead int
+	// Failed counts those of Sent that did not arrive.
+	Failed int
 	// Resting counts runs that still wait in their drawing.
 	Resting int
 	Nodes   []NodeSummary // in the order in which they first appear
@@ -22,8 +24,8 @@ type Summary struct {
 
 // NodeSummary is what became of one node's messages.
 type NodeSummary struct {
-	Node                     string
-	Sent, SMS, Unsent, Ahead int
+	Node                             string
+	Sent, SMS, Failed, Unsent, Ahead int
 	// Held counts messages that were sent later than planned, for quiet hours.
 	Held int
 	// First and Last are when the first and the last were sent; zero for none.
@@ -55,6 +57,7 @@ func Summarise(runs []Run) Summary {
 	}
 	for _, n := range s.Nodes {
 		s.Sent, s.SMS, s.Unsent, s.Ahead = s.Sent+n.Sent, s.SMS+n.SMS, s.Unsent+n.Unsent, s.Ahead+n.Ahead
+		s.Failed += n.Failed
 	}
 	return s
 }
@@ -63,6 +66,9 @@ func (n *NodeSummary) add(s Step) {
 	switch {
 	case s.Sent():
 		n.Sent++
+		if s.State == store.StateFailed {
+			n.Failed++
+		}
 		if s.Fallback {
 			n.SMS++
 		}

@@ -123,6 +123,21 @@ func (v *Visual) Starts(event string, read func(pointer string) string) (nodes [
 	return nodes
 }
 
+// Events are the names of events that begin a drawing; "" stands for any. A
+// day list has none: every event begins it.
+func (d *Definition) Events() (names []string) {
+	if d.visual == nil {
+		return nil
+	}
+	for _, n := range d.visual.Nodes {
+		var t TriggerData
+		if n.Kind == KindTrigger && settings(n, &t) == nil {
+			names = append(names, t.Event)
+		}
+	}
+	return names
+}
+
 // isEvent compares an event's name, of which a producer may write a longer form:
 // appointment.completed is completed.
 func isEvent(event, name string) bool {
