@@ -26,6 +26,7 @@ type Ledger interface {
 	auth.Identities
 	MessageLogs
 	Executions
+	OptOuts
 	Parked
 	AuditLog
 	Simulations
@@ -103,6 +104,9 @@ func (a *API) routes(mux *http.ServeMux) {
 	register(a, listExecutions(a.config.DB))
 	register(a, executionPlan(a.config.DB))
 	register(a, stopExecution(a.config.DB))
+	register(a, listOptOuts(a.config.DB))
+	register(a, optOutPatient(a.config.DB))
+	register(a, liftOptOut(a.config.DB))
 	register(a, simulateWorkflow(a.config.DB, a.config.Rules))
 	register(a, listParked(a.config.DB))
 	register(a, retryParked(a.config.DB))
