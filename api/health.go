@@ -120,7 +120,7 @@ func count(db Health) func(context.Context) (telemetry.Counts, error) {
 				"pending": 0, "sent": 0, "delivered": 0, "failed": 0, "parked": 0, "cancelled": 0, "skipped": 0, "expired": 0,
 			},
 		}
-		for _, r := range []event.Reason{event.GatewayDown, event.GatewayThrottled, event.RateLimited, event.QuietHours, event.Paused} {
+		for _, r := range []event.Reason{event.GatewayDown, event.GatewayThrottled, event.RateLimited, event.QuietHours, event.SendWindow, event.FrequencyCap, event.Paused} {
 			n.Waiting[string(r)] = waiting[r]
 		}
 		for _, c := range list {

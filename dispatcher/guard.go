@@ -48,11 +48,8 @@ func judge(c *store.Candidate, t store.Timing) verdict {
 	case class == workflow.Marketing && !c.Consented:
 		return end(event.Skipped, event.NoConsent)
 	}
-	if until, quiet := quietUntil(c, class); quiet {
-		if !until.Before(c.Expires) {
-			return end(event.Expired, event.QuietHoursExpired)
-		}
-		return verdict{wait: until, reason: event.QuietHours}
+	if v, held := hold(c, class); held {
+		return v
 	}
 	switch {
 	case c.To.IsZero():
@@ -80,39 +77,27 @@ func pastCutOff(c *store.Candidate, t store.Timing) bool {
 	return c.Channel == event.SMS || !c.Now.Add(t.G+t.D+t.Slack).Before(c.FirstIntent.Add(t.W))
 }
 
-// The night in which the law forbids advertising without a separate consent:
-// 정보통신망법 §50③, 시행령 §61②.
-var (
-	nightFrom  = workflow.Clock{Hour: 21}
-	nightUntil = workflow.Clock{Hour: 8}
-)
-
-func quietUntil(c *store.Candidate, class workflow.Class) (until time.Time, quiet bool) {
-	if class == workflow.Marketing {
-		if until, quiet = within(c.Now, c.Clinic.Zone, nightFrom, nightUntil); quiet {
-			return until, true
+// hold is what hours and caps make of a step that may not go now: it waits for
+// the first instant that both let it pass, if its validity reaches so far.
+func hold(c *store.Candidate, class workflow.Class) (v verdict, held bool) {
+	hours := c.Definition.In(c.Clinic.Hours())
+	at, why, ever := hours.Next(c.Now, class)
+	if ever && !c.Counted {
+		if next, capped := c.Clinic.Caps.Next(at, class, c.Clinic.Zone, c.Recent); capped {
+			// It is a day's beginning: what follows in it is free as well.
+			at, _, ever = hours.Next(next, class)
+			why = event.FrequencyCap
 		}
 	}
-	if !c.Clinic.Quiet || class == workflow.Auth || c.Definition.IgnoreQuietHours && class != workflow.Marketing {
-		return time.Time{}, false
+	switch {
+	case ever && why == "":
+		return v, false
+	case ever && at.Before(c.Expires):
+		return verdict{wait: at, reason: why}, true
+	case why == event.FrequencyCap:
+		return end(event.Skipped, event.FrequencyCapped), true
+	case why == event.SendWindow:
+		return end(event.Expired, event.SendWindowExpired), true
 	}
-	return within(c.Now, c.Clinic.Zone, c.Clinic.QuietFrom, c.Clinic.QuietUntil)
-}
-
-// within reports whether now lies in the daily span from–until, which may
-// cross midnight, and when the span that it lies in ends.
-func within(now time.Time, zone *time.Location, from, until workflow.Clock) (end time.Time, in bool) {
-	overnight := 0
-	// By the clock's face, not by the instants: both ends may fall into the
-	// hour that a zone skips, and are then one instant.
-	if until.Hour*60+until.Minute <= from.Hour*60+from.Minute {
-		overnight = 1
-	}
-	for day := -1; day <= 0; day++ {
-		start, end := from.On(now, day, zone), until.On(now, day+overnight, zone)
-		if !now.Before(start) && now.Before(end) {
-			return end, true
-		}
-	}
-	return time.Time{}, false
+	return end(event.Expired, event.QuietHoursExpired), true
 }

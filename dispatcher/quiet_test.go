@@ -19,6 +19,12 @@ func load(t testing.TB, name string) *time.Location {
 	return l
 }
 
+// quietUntil is when a clinic's quiet hours let a message pass.
+func quietUntil(now time.Time, zone *time.Location, from, until workflow.Clock) (end time.Time, in bool) {
+	end, why, ever := workflow.Hours{Zone: zone, Quiet: &workflow.Window{From: from, Until: until}}.Next(now, workflow.CareFollowup)
+	return end, ever && why != ""
+}
+
 func TestQuietHoursEndWhereTheyShould(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
@@ -55,7 +61,7 @@ func TestQuietHoursEndWhereTheyShould(t *testing.T) {
 			}
 			zone := load(t, tt.zone)
 			got := ""
-			if end, in := within(now, zone, clock(t, tt.from), clock(t, tt.until)); in {
+			if end, in := quietUntil(now, zone, clock(t, tt.from), clock(t, tt.until)); in {
 				got = end.In(zone).Format(time.RFC3339)
 			}
 			if got != tt.want {
@@ -87,7 +93,7 @@ func TestQuietHoursAreThoseOfTheClocksFace(t *testing.T) {
 		zone := rapid.SampledFrom(zones).Draw(t, "zone")
 		now := time.Unix(rapid.Int64Range(1_577_836_800, 2_208_988_800).Draw(t, "now"), 0).In(zone)
 		from, until := draw.Draw(t, "from"), draw.Draw(t, "until")
-		end, in := within(now, zone, from, until)
+		end, in := quietUntil(now, zone, from, until)
 		span := (minutes(until)-minutes(from)+24*60-1)%(24*60) + 1
 		if in && (!end.After(now) || end.Sub(now) > time.Duration(span+60)*time.Minute) {
 			t.Fatalf("at %s, %s–%s ends at %s", now, from, until, end)

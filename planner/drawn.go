@@ -33,7 +33,7 @@ func Begin(d *workflow.Definition, f Facts) Begun {
 
 // Advance leads a run of a drawing on from where it rests. It is pure.
 func Advance(r *store.Resting) store.Onward {
-	f := Facts{At: r.At, Zone: r.Zone, SendAt: &r.SendAt, Lane: r.Lane, Payload: r.Payload}
+	f := Facts{At: r.At, Zone: r.Zone, SendAt: &r.SendAt, Calendar: r.Calendar, Lane: r.Lane, Payload: r.Payload}
 	from, outcome := workflow.Arrival{Node: r.Node, At: r.At}, "reached"
 	if r.Event != "" {
 		switch {
@@ -66,7 +66,7 @@ func happened(r *store.Resting) bool {
 }
 
 func walk(d *workflow.Definition, from []workflow.Arrival, f Facts, m workflow.Moment) Begun {
-	m.Zone, m.SendAt = f.Zone, DefaultSendAt
+	m.Zone, m.SendAt, m.Calendar = f.Zone, DefaultSendAt, f.Calendar
 	for _, c := range []*workflow.Clock{f.SendAt, d.SendAt} {
 		if c != nil {
 			m.SendAt = *c

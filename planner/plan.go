@@ -23,6 +23,8 @@ type Facts struct {
 	Zone *time.Location
 	// SendAt is the clinic's own default; the zero value means 10:00.
 	SendAt *workflow.Clock
+	// Calendar has the days on which the clinic works.
+	Calendar *workflow.Calendar
 	// Lane is bulk for campaigns.
 	Lane event.Lane
 	// Event is the name of what happened, which chooses among the triggers of
@@ -88,8 +90,11 @@ func dueAt(d *workflow.Definition, s workflow.Step, f Facts) time.Time {
 		return f.At.Add(delay)
 	}
 	days := 0
-	if s.Day != nil {
+	switch {
+	case s.Day != nil:
 		days = *s.Day
+	case s.BusinessDays != nil:
+		days = *s.BusinessDays
 	}
 	if d.DayLength != 0 {
 		return f.At.Add(time.Duration(days) * time.Duration(d.DayLength))
@@ -99,6 +104,9 @@ func dueAt(d *workflow.Definition, s workflow.Step, f Facts) time.Time {
 		if c != nil {
 			at = *c
 		}
+	}
+	if s.BusinessDays != nil {
+		days = f.Calendar.Add(f.At, *s.BusinessDays, f.Zone)
 	}
 	return at.On(f.At, days, f.Zone)
 }

@@ -20,7 +20,7 @@ func Again(r *store.Replanning) store.NewPlan {
 		lane = event.Bulk
 	}
 	wanted := map[string]Step{}
-	plan := Plan(r.Definition, Facts{At: r.Received, Zone: r.Zone, SendAt: &r.SendAt, Lane: lane, Event: r.EventType, Payload: r.Payload})
+	plan := Plan(r.Definition, Facts{At: r.Received, Zone: r.Zone, SendAt: &r.SendAt, Calendar: r.Calendar, Lane: lane, Event: r.EventType, Payload: r.Payload})
 	for _, s := range plan {
 		wanted[s.Node] = s
 	}

@@ -30,7 +30,8 @@ type cli struct {
 	Tenant    tenantCommand    `cmd:"" help:"List, pause and resume clinics; make API keys."`
 	Audit     auditCommand     `cmd:"" help:"Export a clinic's audit log, for the monthly review."`
 	VerifyLog verifyCommand    `cmd:"" name:"verify-audit" help:"Check that no row of the audit log, and no send, was touched; names the first that was."`
-	Patient   patientCommand   `cmd:"" help:"Find a patient by number; erase one for good."`
+	Patient   patientCommand   `cmd:"" help:"Find a patient by number; opt one out, or in again; erase one for good."`
+	Holidays  holidaysCommand  `cmd:"" help:"Show and tell public holidays, which business days leave out."`
 	Keys      keysCommand      `cmd:"" help:"Rotate the master key, or clinics' keys, while everything runs."`
 	Parked    parkedCommand    `cmd:"" help:"List, retry and drop the messages that wait for a human."`
 	Bench     benchCommand     `cmd:"" help:"Load the running path over HTTP and measure it, beside the ceilings of this machine."`

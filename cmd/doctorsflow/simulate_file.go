@@ -11,6 +11,7 @@ import (
 
 	"github.com/doctorsflow/doctorsflow/internal/clinic"
 	"github.com/doctorsflow/doctorsflow/internal/event"
+	"github.com/doctorsflow/doctorsflow/internal/holidays"
 	"github.com/doctorsflow/doctorsflow/internal/phone"
 	"github.com/doctorsflow/doctorsflow/internal/store"
 	"github.com/doctorsflow/doctorsflow/internal/strictjson"
@@ -88,6 +89,12 @@ func settingOf(f *clinic.File) (s store.Setting, err error) {
 	if q := t.QuietHours; q != nil {
 		s.Quiet, s.QuietFrom, s.QuietUntil = true, q.From, q.Until
 	}
+	s.Windows, s.Caps = t.SendWindows, t.FrequencyCaps
+	s.Calendar = new(workflow.Calendar)
+	if t.Calendar != nil {
+		*s.Calendar = *t.Calendar
+	}
+	s.Calendar.Public = holidays.Known[s.Calendar.Country()]
 	for _, a := range f.Accounts {
 		s.Channels = append(s.Channels, a.Channel)
 	}

@@ -21,7 +21,7 @@ type layer struct {
 var layers = []layer{
 	{"values", true, []string{
 		"internal/tenant", "internal/phone", "internal/template", "internal/seal",
-		"internal/strictjson", "internal/problem", "internal/failpoint", "internal/auth/oidctest", "migrations",
+		"internal/strictjson", "internal/problem", "internal/failpoint", "internal/auth/oidctest", "internal/holidays", "migrations",
 	}},
 	{"contracts", true, []string{"internal/event", "internal/workflow", "internal/clinic", "internal/natsauth", "docs/examples"}},
 	{"plumbing", false, []string{"internal/local", "internal/telemetry", "internal/edge"}},

@@ -83,6 +83,13 @@ func (c *checks) tenant(t Tenant) {
 	if q := t.QuietHours; q != nil && q.From == q.Until {
 		c.add("tenant.quiet_hours: from and until are the same")
 	}
+	zone, err := time.LoadLocation(t.TimeZone)
+	if err != nil {
+		zone = nil
+	}
+	for _, p := range slices.Concat(workflow.CheckClinicHours(t.Hours(zone)), workflow.CheckCaps(t.FrequencyCaps), workflow.CheckCalendar(t.Calendar)) {
+		c.add("tenant%s: %s (%s)", strings.ReplaceAll(p.Pointer, "/", "."), p.English, p.Korean)
+	}
 }
 
 func (c *checks) account(i int, a Account, seen map[event.Channel]bool) {

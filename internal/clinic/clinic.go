@@ -34,12 +34,28 @@ type Tenant struct {
 	TimeZone   string          `yaml:"time_zone"` // IANA; default Asia/Seoul
 	SendAt     *workflow.Clock `yaml:"send_at"`   // default 10:00
 	QuietHours *QuietHours     `yaml:"quiet_hours"`
+	// SendWindows are when messages of a class may go; [workflow.AllClasses]
+	// holds for every class but auth. A class without windows goes at any time.
+	SendWindows map[workflow.Class][]workflow.Window `yaml:"send_windows"`
+	// FrequencyCaps are how many messages of a class a patient gets on a day and
+	// within a week, from whatever workflows.
+	FrequencyCaps workflow.Caps      `yaml:"frequency_caps"`
+	Calendar      *workflow.Calendar `yaml:"calendar"` // default: Monday to Friday, without holidays
 }
 
 // QuietHours is the daily span, local time, in which nothing is sent.
 type QuietHours struct {
 	From  workflow.Clock `yaml:"from"`
 	Until workflow.Clock `yaml:"until"`
+}
+
+// Hours are the clinic's, in its zone.
+func (t Tenant) Hours(zone *time.Location) workflow.Hours {
+	h := workflow.Hours{Zone: zone, Clinic: t.SendWindows}
+	if q := t.QuietHours; q != nil {
+		h.Quiet = &workflow.Window{From: q.From, Until: q.Until}
+	}
+	return h
 }
 
 // Account is a gateway account, one per channel.
@@ -75,6 +91,7 @@ type Workflow struct {
 	DayLength         workflow.Duration `yaml:"day_length"`
 	SendAt            *workflow.Clock   `yaml:"send_at"`
 	IgnoreQuietHours  bool              `yaml:"ignore_quiet_hours"`
+	SendWindows       []workflow.Window `yaml:"send_windows"`
 	Steps             []Step            `yaml:"steps"`
 	// VisualData is a drawing as React Flow exports it, as text; it replaces
 	// steps. Its message nodes name templates.
@@ -86,6 +103,7 @@ type Step struct {
 	Node         string             `yaml:"node"` // default: its place, from 1
 	Type         string             `yaml:"type"` // default message
 	Day          *int               `yaml:"day"`
+	BusinessDays *int               `yaml:"business_days"`
 	Hours        *int               `yaml:"hours"`
 	Minutes      *int               `yaml:"minutes"`
 	Seconds      *int               `yaml:"seconds"`
@@ -205,14 +223,14 @@ func (w Workflow) Definition(templates map[string]Template) (*workflow.Definitio
 	if w.VisualData != "" {
 		return w.drawing(templates)
 	}
-	d := &workflow.Definition{DayLength: w.DayLength, SendAt: w.SendAt, IgnoreQuietHours: w.IgnoreQuietHours}
+	d := &workflow.Definition{DayLength: w.DayLength, SendAt: w.SendAt, IgnoreQuietHours: w.IgnoreQuietHours, SendWindows: w.SendWindows}
 	for _, s := range w.Steps {
 		t, ok := templates[s.Template]
 		if !ok {
 			return nil, fmt.Errorf("clinic: workflow %q, step %s: there is no template named %q", w.Name, s.Node, s.Template)
 		}
 		d.Steps = append(d.Steps, workflow.Step{
-			Node: s.Node, Type: s.Type, Day: s.Day, Hours: s.Hours, Minutes: s.Minutes, Seconds: s.Seconds,
+			Node: s.Node, Type: s.Type, Day: s.Day, BusinessDays: s.BusinessDays, Hours: s.Hours, Minutes: s.Minutes, Seconds: s.Seconds,
 			SendAt: s.SendAt, ExpiresAfter: s.ExpiresAfter, Late: s.Late, OnUnknown: s.OnUnknown,
 			Message: t.message(s.Variables),
 		})
@@ -242,7 +260,7 @@ func (w Workflow) drawing(templates map[string]Template) (*workflow.Definition, 
 		}
 		return nil, errors.Join(errs...)
 	}
-	d.SendAt, d.IgnoreQuietHours = w.SendAt, w.IgnoreQuietHours
+	d.SendAt, d.IgnoreQuietHours, d.SendWindows = w.SendAt, w.IgnoreQuietHours, w.SendWindows
 	return d, nil
 }
 

@@ -14,6 +14,8 @@ const (
 	NoConsent            Reason = "no_consent"
 	OptedOut             Reason = "opted_out"
 	QuietHoursExpired    Reason = "quiet_hours_expired"
+	SendWindowExpired    Reason = "send_window_expired"
+	FrequencyCapped      Reason = "frequency_capped"
 	Superseded           Reason = "superseded"
 	AppointmentCancelled Reason = "appointment_cancelled"
 	WorkflowStopped      Reason = "workflow_stopped"
@@ -54,6 +56,8 @@ const (
 	GatewayThrottled Reason = "gateway_throttled" // the gateway asks for less
 	GatewayDown      Reason = "gateway_down"      // it cannot be reached, or answers nothing usable
 	QuietHours       Reason = "quiet_hours"       // of the clinic, or of the law for advertising
+	SendWindow       Reason = "send_window"       // of the clinic, or of the workflow
+	FrequencyCap     Reason = "frequency_cap"     // the patient has had enough for a day or a week
 	Paused           Reason = "paused"            // the clinic, or everybody
 )
 
@@ -62,6 +66,8 @@ var reasons = map[Reason][2]string{
 	NoConsent:            {"the patient has not consented to this kind of message", "환자가 이 종류의 메시지에 동의하지 않음"},
 	OptedOut:             {"the patient opted out", "환자가 수신을 거부함"},
 	QuietHoursExpired:    {"it expired while waiting for quiet hours to end", "야간 제한이 끝나기 전에 유효 기간이 지남"},
+	SendWindowExpired:    {"it expired before a send window opened", "발송 시간대가 열리기 전에 유효 기간이 지남"},
+	FrequencyCapped:      {"the patient had as many messages of this kind as the clinic allows", "환자 1인당 발송 횟수 한도를 넘어 보내지 않음"},
 	Superseded:           {"the plan changed", "계획이 변경됨"},
 	AppointmentCancelled: {"the appointment was cancelled", "예약이 취소됨"},
 	WorkflowStopped:      {"the workflow was stopped", "워크플로가 중지됨"},
@@ -92,6 +98,8 @@ var reasons = map[Reason][2]string{
 	GatewayThrottled:     {"it waits: the gateway asks for fewer requests", "발송사의 속도 제한으로 대기 중"},
 	GatewayDown:          {"it waits: the gateway cannot be reached or fails", "발송사 장애로 대기 중"},
 	QuietHours:           {"it waits for quiet hours to end", "야간 제한이 끝나기를 기다리는 중"},
+	SendWindow:           {"it waits for a send window to open", "발송 시간대가 열리기를 기다리는 중"},
+	FrequencyCap:         {"it waits for a day on which the patient may have another message of this kind", "환자 1인당 발송 횟수 한도로 다음 날을 기다리는 중"},
 	Paused:               {"it waits: sending is paused", "발송이 일시 중지되어 대기 중"},
 	Planned:              {"it started one or more runs", "실행이 시작됨"},
 }

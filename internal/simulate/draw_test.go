@@ -110,9 +110,31 @@ func days(r *rand.Rand) string {
 	for range 1 + r.IntN(5) {
 		unit := []string{
 			fmt.Sprintf("day: %d", r.IntN(60)), fmt.Sprintf(`day: %d, send_at: "%02d:00"`, r.IntN(60), r.IntN(24)),
-			fmt.Sprintf("hours: %d", r.IntN(60)), fmt.Sprintf("minutes: %d", r.IntN(600)), fmt.Sprintf("seconds: %d", r.IntN(5)),
-		}[r.IntN(5)]
+			fmt.Sprintf("business_days: %d", r.IntN(20)), fmt.Sprintf("hours: %d", r.IntN(60)), fmt.Sprintf("minutes: %d", r.IntN(600)), fmt.Sprintf("seconds: %d", r.IntN(5)),
+		}[r.IntN(6)]
 		list = append(list, fmt.Sprintf("{%s, template: %s, late: %s}", unit, []string{"care", "text", "offer", "gap"}[r.IntN(4)], []string{"send", "skip", "expire"}[r.IntN(3)]))
 	}
 	return strings.Join(list, ", ")
+}
+
+// times are random rules of a clinic: windows, caps, a calendar.
+func times(r *rand.Rand) (s string) {
+	if r.IntN(2) == 0 {
+		s += fmt.Sprintf(`, frequency_caps: {all: {per_day: %d, per_week: %d}, care_followup: {per_week: %d}}`, 1+r.IntN(3), 3+r.IntN(5), 2+r.IntN(4))
+	}
+	if r.IntN(2) == 0 {
+		s += fmt.Sprintf(`, send_windows: {all: [{days: [mon, tue, wed, thu, fri, sat], from: "09:%02d", until: "19:00"}], marketing: [{from: "10:00", until: "12:00"}]}`, r.IntN(60))
+	}
+	if r.IntN(2) == 0 {
+		s += `, calendar: {working_days: [mon, tue, thu, sat], closed: ["2026-12-24"], open: ["2026-12-25"]}`
+	}
+	return s
+}
+
+// windows are random hours of a workflow.
+func windows(r *rand.Rand) string {
+	if r.IntN(3) > 0 {
+		return ""
+	}
+	return fmt.Sprintf(`, send_windows: [{from: "%02d:00", until: "%02d:30"}]`, 9+r.IntN(4), 15+r.IntN(4))
 }

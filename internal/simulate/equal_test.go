@@ -34,7 +34,7 @@ var (
 )
 
 const equalClinic = `
-tenant: {slug: equal, name: 미소치과, phone: "02-555-0100", quiet_hours: {from: "21:30", until: "08:15"}}
+tenant: {slug: equal, name: 미소치과, phone: "02-555-0100", quiet_hours: {from: "21:30", until: "08:15"}%s}
 accounts:
   - {channel: kakao, vendor: simulator, sender: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa}
   - {channel: sms, vendor: simulator, sender: "15880000"}
@@ -91,7 +91,7 @@ func TestSimulatedIsExecuted(t *testing.T) {
 	var defs, routes strings.Builder
 	for i := range workflows {
 		if i%3 == 0 {
-			fmt.Fprintf(&defs, "  - {name: w%d, trigger_type: webhook, steps: [%s]}\n", i, days(r))
+			fmt.Fprintf(&defs, "  - {name: w%d, trigger_type: webhook, steps: [%s]%s}\n", i, days(r), windows(r))
 		} else {
 			quoted, _ := json.Marshal(drawing(r))
 			fmt.Fprintf(&defs, "  - {name: w%d, trigger_type: webhook, visual_data: %s}\n", i, quoted)
@@ -101,7 +101,7 @@ func TestSimulatedIsExecuted(t *testing.T) {
 	x := &executed{t: t, texts: map[uuid.UUID]string{}, sends: map[uuid.UUID]time.Time{}, due: map[time.Time][]event.Delivery{}}
 	x.assume = simulate.Assume{Kakao: []simulate.Outcome{simulate.Delivered, simulate.Failed, simulate.Unreported}[r.IntN(3)], SMS: []simulate.Outcome{simulate.Delivered, simulate.Failed}[r.IntN(2)], After: time.Duration(1+r.IntN(100)) * time.Second}
 	t.Logf("assuming %+v", x.assume)
-	webhook := x.open(fmt.Sprintf(equalClinic, defs.String(), strings.TrimSuffix(routes.String(), ", ")))
+	webhook := x.open(fmt.Sprintf(equalClinic, times(r), defs.String(), strings.TrimSuffix(routes.String(), ", ")))
 	list, err := x.Workflows(t.Context(), x.tenant)
 	if err != nil {
 		t.Fatal(err)

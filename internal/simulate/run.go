@@ -8,28 +8,32 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/doctorsflow/doctorsflow/internal/event"
 	"github.com/doctorsflow/doctorsflow/internal/store"
 	"github.com/doctorsflow/doctorsflow/internal/workflow"
 )
 
 // Cohort simulates every subject, on all processors; runs are in the order of
-// the subjects. It ends early, with ctx's error, when ctx is done.
+// the subjects. Where the clinic caps what a patient gets, runs of one patient
+// share the cap. It ends early, with ctx's error, when ctx is done.
 func (m *Machine) Cohort(ctx context.Context, subjects []store.Subject) ([]Run, error) {
 	runs := make([]Run, len(subjects))
+	groups := m.groups(subjects)
 	next := make(chan int)
 	var wg sync.WaitGroup
 	const chunk = 64
 	for range runtime.GOMAXPROCS(0) {
 		wg.Go(func() {
 			for from := range next {
-				for i := from; i < min(from+chunk, len(subjects)); i++ {
-					runs[i] = m.Run(&subjects[i])
+				for _, group := range groups[from:min(from+chunk, len(groups))] {
+					m.together(subjects, group, runs)
 				}
 			}
 		})
 	}
-	for i := 0; i < len(subjects) && ctx.Err() == nil; i += chunk {
+	for i := 0; i < len(groups) && ctx.Err() == nil; i += chunk {
 		next <- i
 	}
 	close(next)
@@ -37,9 +41,50 @@ func (m *Machine) Cohort(ctx context.Context, subjects []store.Subject) ([]Run, 
 	return runs, ctx.Err()
 }
 
-// Run simulates one subject.
-func (m *Machine) Run(s *store.Subject) Run {
-	r := &run{m: m, s: s, lane: event.Care}
+// groups are the subjects, by their places, whose runs depend on one another.
+func (m *Machine) groups(subjects []store.Subject) [][]int {
+	groups := make([][]int, 0, len(subjects))
+	first := map[uuid.UUID]int{}
+	for i := range subjects {
+		if len(m.Setting.Caps) > 0 {
+			if g, again := first[subjects[i].Patient]; again {
+				groups[g] = append(groups[g], i)
+				continue
+			}
+			first[subjects[i].Patient] = len(groups)
+		}
+		groups = append(groups, []int{i})
+	}
+	return groups
+}
+
+// together simulates the runs of one patient, one instant after the other.
+func (m *Machine) together(subjects []store.Subject, group []int, out []Run) {
+	sent := slices.Clone(subjects[group[0]].Recent)
+	runs := make([]*run, len(group))
+	for i, at := range group {
+		runs[i] = m.begin(&subjects[at], &sent)
+	}
+	for {
+		var first *run
+		var now time.Time
+		for _, r := range runs {
+			if at, ok := r.next(); ok && (first == nil || at.Before(now)) {
+				first, now = r, at
+			}
+		}
+		if first == nil || now.After(m.Until) {
+			break
+		}
+		first.pass(now)
+	}
+	for i, r := range runs {
+		out[group[i]] = r.told()
+	}
+}
+
+func (m *Machine) begin(s *store.Subject, sent *[]workflow.Sending) *run {
+	r := &run{m: m, s: s, sent: sent, lane: event.Care}
 	if s.Kind == event.Campaign {
 		r.lane = event.Bulk
 	}
@@ -52,18 +97,17 @@ func (m *Machine) Run(s *store.Subject) Run {
 		kind = event.Webhook
 	}
 	r.grow(m.Rules.Plan(store.PendingTrigger{
-		Tenant: m.Tenant, Kind: kind, EventType: s.Event, ReceivedAt: s.At, Payload: s.Payload, Zone: m.Setting.Zone, SendAt: m.Setting.SendAt,
+		Tenant: m.Tenant, Kind: kind, EventType: s.Event, ReceivedAt: s.At, Payload: s.Payload,
+		Zone: m.Setting.Zone, SendAt: m.Setting.SendAt, Calendar: m.Setting.Calendar,
 	}, m.Definition), s.At)
-	for now, ok := r.next(); ok && !now.After(m.Until); now, ok = r.next() {
-		r.pass(now)
-	}
-	return r.told()
+	return r
 }
 
 // run is a run in memory.
 type run struct {
 	m      *Machine
 	s      *store.Subject
+	sent   *[]workflow.Sending // of the patient, by any run
 	lane   event.Lane
 	world  workflow.World
 	steps  []*step
@@ -139,7 +183,7 @@ func (r *run) advance(asked []*rest, now time.Time) {
 		}
 		on := r.m.Rules.Advance(&store.Resting{
 			Rest: w.Rest.Rest, Tenant: r.m.Tenant, Patient: r.s.Patient, Lane: r.lane, Definition: r.m.Definition, Now: now,
-			Zone: r.m.Setting.Zone, SendAt: r.m.Setting.SendAt, World: world, Payload: r.s.Payload, Passed: slices.Clone(r.passed),
+			Zone: r.m.Setting.Zone, SendAt: r.m.Setting.SendAt, Calendar: r.m.Setting.Calendar, World: world, Payload: r.s.Payload, Passed: slices.Clone(r.passed),
 		})
 		if !on.Again.IsZero() {
 			w.wake = latest(on.Again, now)

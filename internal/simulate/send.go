@@ -19,7 +19,7 @@ func (r *run) send(s *step, now time.Time) {
 	c := &store.Candidate{
 		Node: s.Node, DueAt: s.Due, Expires: s.plan.Expires, Late: s.plan.Late, Now: now, Patient: r.s.Patient,
 		Suppressed: r.s.OptedOut[s.Channel], Consented: r.s.Consented[s.Channel], Clinic: r.m.Setting.Clinic,
-		Erased: r.s.Erased, Definition: r.m.Definition, PatientName: r.s.Name, To: r.s.To, Payload: r.s.Payload,
+		Erased: r.s.Erased, Recent: *r.sent, Counted: s.Fallback, Definition: r.m.Definition, PatientName: r.s.Name, To: r.s.To, Payload: r.s.Payload,
 	}
 	c.Tenant, c.Channel, c.Lane = r.m.Tenant, s.Channel, s.plan.Lane
 	if slices.Contains(r.m.Setting.Channels, s.Channel) {
@@ -36,6 +36,9 @@ func (r *run) send(s *step, now time.Time) {
 	default:
 		s.wake, s.Reason, s.Title, s.Text = time.Time{}, "", v.Title, v.Text
 		s.State, s.At = store.StateClaimed, now
+		if !s.Fallback && len(r.m.Setting.Caps) > 0 {
+			*r.sent = append(*r.sent, workflow.Sending{Class: s.Class, At: now})
+		}
 		r.settle(s, event.Delivery{Status: event.Sent, Source: event.Answer, RequestID: "simulated"}, now)
 		if r.m.Assume.outcome(s.Node, s.Channel) != Unreported {
 			s.settled = now.Add(r.m.Assume.after())

@@ -149,14 +149,16 @@ func (a *applying) compare(kind, name string, have, want map[string]string) (cha
 }
 
 const upsertTenant = `
-INSERT INTO tenants (id, slug, name, phone, time_zone, send_at, quiet_from, quiet_until, data_key)
-VALUES ($1, $2, $3, $4, $5, $6::time, $7::time, $8::time, $9)
+INSERT INTO tenants (id, slug, name, phone, time_zone, send_at, quiet_from, quiet_until, send_windows, frequency_caps, calendar, data_key)
+VALUES ($1, $2, $3, $4, $5, $6::time, $7::time, $8::time, $9::jsonb, $10::jsonb, $11::jsonb, $12)
 ON CONFLICT (id) DO UPDATE SET name = EXCLUDED.name, phone = EXCLUDED.phone, time_zone = EXCLUDED.time_zone, send_at = EXCLUDED.send_at,
-  quiet_from = EXCLUDED.quiet_from, quiet_until = EXCLUDED.quiet_until, updated_at = (SELECT app_now())`
+  quiet_from = EXCLUDED.quiet_from, quiet_until = EXCLUDED.quiet_until, send_windows = EXCLUDED.send_windows,
+  frequency_caps = EXCLUDED.frequency_caps, calendar = EXCLUDED.calendar, updated_at = (SELECT app_now())`
 
 const selectTenantSettings = `
 SELECT name, coalesce(phone, ''), time_zone, to_char(send_at, 'HH24:MI'),
-       coalesce(to_char(quiet_from, 'HH24:MI'), ''), coalesce(to_char(quiet_until, 'HH24:MI'), ''), data_key
+       coalesce(to_char(quiet_from, 'HH24:MI'), ''), coalesce(to_char(quiet_until, 'HH24:MI'), ''),
+       send_windows, frequency_caps, calendar, data_key
 FROM   tenants WHERE id = $1`
 
 func (a *applying) tenant(ctx context.Context) error {
@@ -166,9 +168,22 @@ func (a *applying) tenant(ctx context.Context) error {
 		from, until = t.QuietHours.From.String(), t.QuietHours.Until.String()
 	}
 	want := map[string]string{"name": t.Name, "phone": t.Phone, "time_zone": t.TimeZone, "send_at": t.SendAt.String(), "quiet_from": from, "quiet_until": until}
+	windows, err := keptAs(t.SendWindows, len(t.SendWindows) == 0)
+	if err != nil {
+		return err
+	}
+	caps, err := keptAs(t.FrequencyCaps, len(t.FrequencyCaps) == 0)
+	if err != nil {
+		return err
+	}
+	calendar, err := keptAs(t.Calendar, t.Calendar == nil)
+	if err != nil {
+		return err
+	}
+	want["send_windows"], want["frequency_caps"], want["calendar"] = string(windows), string(caps), string(calendar)
 	var name, number, zone, sendAt, haveFrom, haveUntil string
-	var wrapped []byte
-	err := a.tx.QueryRow(ctx, selectTenantSettings, a.id).Scan(&name, &number, &zone, &sendAt, &haveFrom, &haveUntil, &wrapped)
+	var wrapped, haveWindows, haveCaps, haveCalendar []byte
+	err = a.tx.QueryRow(ctx, selectTenantSettings, a.id).Scan(&name, &number, &zone, &sendAt, &haveFrom, &haveUntil, &haveWindows, &haveCaps, &haveCalendar, &wrapped)
 	var have map[string]string
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
@@ -180,6 +195,9 @@ func (a *applying) tenant(ctx context.Context) error {
 		return err
 	default:
 		have = map[string]string{"name": name, "phone": number, "time_zone": zone, "send_at": sendAt, "quiet_from": haveFrom, "quiet_until": haveUntil}
+		if err := haveSettings(have, haveWindows, haveCaps, haveCalendar); err != nil {
+			return err
+		}
 		if a.key, err = a.db.unwrap(a.id, wrapped); err != nil {
 			return err
 		}
@@ -187,7 +205,7 @@ func (a *applying) tenant(ctx context.Context) error {
 	if !a.compare("tenant", t.Slug, have, want) {
 		return nil
 	}
-	_, err = a.tx.Exec(ctx, upsertTenant, a.id, t.Slug, t.Name, nullText(t.Phone), t.TimeZone, t.SendAt.String(), nullText(from), nullText(until), wrapped)
+	_, err = a.tx.Exec(ctx, upsertTenant, a.id, t.Slug, t.Name, nullText(t.Phone), t.TimeZone, t.SendAt.String(), nullText(from), nullText(until), windows, caps, calendar, wrapped)
 	return err
 }
 

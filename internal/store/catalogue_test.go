@@ -18,6 +18,7 @@ var nobodys = map[string]string{
 	"goose_db_version":        "which migrations were applied",
 	"goose_db_version_id_seq": "numbers them",
 	"platform":                "the platform's own pause and clock",
+	"public_holidays":         "what a release does not know of a country's holidays",
 	"stream_watermarks":       "where each stream stood",
 }
 

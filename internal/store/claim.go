@@ -47,6 +47,11 @@ type Candidate struct {
 	// Payload is the trigger's, opened only where the definition maps
 	// variables into it.
 	Payload []byte
+	// Recent is what the patient was sent lately, where the clinic caps it, and
+	// Counted says that this message is among it: it is sent again, or by
+	// another channel.
+	Recent  []workflow.Sending
+	Counted bool
 
 	key seal.Key
 }
@@ -59,6 +64,28 @@ type Clinic struct {
 	Quiet      bool
 	QuietFrom  workflow.Clock
 	QuietUntil workflow.Clock
+	// Windows are when messages of a class may go; see [workflow.Hours].
+	Windows map[workflow.Class][]workflow.Window
+	// Caps are how many messages a patient may have; see [workflow.Caps].
+	Caps workflow.Caps
+}
+
+// rules reads what a clinic's hours and caps are kept as.
+func (c *Clinic) rules(windows, caps []byte) (err error) {
+	if c.Windows, err = settingOf[map[workflow.Class][]workflow.Window](windows); err != nil {
+		return err
+	}
+	c.Caps, err = settingOf[workflow.Caps](caps)
+	return err
+}
+
+// Hours are the clinic's, without a workflow's part.
+func (c Clinic) Hours() workflow.Hours {
+	h := workflow.Hours{Zone: c.Zone, Clinic: c.Windows}
+	if c.Quiet {
+		h.Quiet = &workflow.Window{From: c.QuietFrom, Until: c.QuietUntil}
+	}
+	return h
 }
 
 // Decision is what the dispatcher makes of a [Candidate]: claim it with this
@@ -100,7 +127,7 @@ SELECT s.tenant_id, s.id, s.lane, s.attempt, s.plan_epoch, s.root_id, s.executio
              AND x.lifted_at IS NULL AND (x.channel IS NULL OR x.channel = s.channel)),
        coalesce((SELECT c.granted FROM consents c WHERE c.tenant_id = s.tenant_id AND c.patient_id = p.id
                  AND c.purpose = 'marketing' AND c.channel = s.channel ORDER BY c.at DESC LIMIT 1), false),
-       t.name, coalesce(t.phone, ''), t.time_zone, t.quiet_from, t.quiet_until, t.data_key,
+       t.name, coalesce(t.phone, ''), t.time_zone, t.quiet_from, t.quiet_until, t.send_windows, t.frequency_caps, t.data_key,
        a.id, p.data_key, p.name, p.phone
 FROM   unnest($1::uuid[], $2::uuid[], $3::int[], $4::int[]) AS n (tenant_id, id, attempt, plan_epoch)
 JOIN   steps s ON s.tenant_id = n.tenant_id AND s.id = n.id
@@ -145,12 +172,18 @@ func (db *DB) ClaimSteps(ctx context.Context, due []event.Step, decide func(*Can
 		if err != nil {
 			return err
 		}
+		sent, err := frequencyOf(ctx, tx, candidates)
+		if err != nil {
+			return err
+		}
 		var claim claimRows
 		var sleep sleepRows
 		for _, c := range candidates {
+			sent.tell(c)
 			switch d := decide(c); {
 			case d.Claim:
 				claim.add(c, d.Content)
+				sent.count(c)
 			case !d.Wait.IsZero():
 				sleep.tenants, sleep.ids = append(sleep.tenants, c.Tenant), append(sleep.ids, c.ID)
 				sleep.until, sleep.reasons = append(sleep.until, d.Wait), append(sleep.reasons, nullText(d.Reason))
@@ -167,6 +200,9 @@ func (db *DB) ClaimSteps(ctx context.Context, due []event.Step, decide func(*Can
 				})
 				return err
 			})
+		}
+		if err := sent.queue(&batch); err != nil {
+			return err
 		}
 		return tx.finish(ctx, &batch)
 	})
@@ -197,13 +233,14 @@ func (db *DB) candidates(ctx context.Context, tx querier, due []event.Step) (out
 			w := row{Candidate: c}
 			var zone string
 			var from, until pgtype.Time
+			var windows, caps []byte
 			var account, campaign *uuid.UUID
 			var intent *time.Time
 			err := r.Scan(&c.Tenant, &c.ID, &c.Lane, &c.Attempt, &c.PlanEpoch, &c.Root, &c.Run, &c.Node, &c.Channel,
 				&c.DueAt, &c.Expires, &c.Late, &intent,
 				&c.Now, &c.Paused, &c.RunDone, &c.RunEpoch, &c.Workflow, &w.version, &c.Patient, &w.trigger, &campaign,
 				&c.Suppressed, &c.Consented,
-				&c.Clinic.Name, &c.Clinic.Phone, &zone, &from, &until, &w.tenantKey,
+				&c.Clinic.Name, &c.Clinic.Phone, &zone, &from, &until, &windows, &caps, &w.tenantKey,
 				&account, &w.patientKey, &w.name, &w.phone)
 			c.Clinic.Zone, c.Clinic.Quiet = location(zone), from.Valid
 			c.Clinic.QuietFrom, c.Clinic.QuietUntil = clock(from), clock(until)
@@ -215,6 +252,9 @@ func (db *DB) candidates(ctx context.Context, tx querier, due []event.Step) (out
 			}
 			if intent != nil {
 				c.FirstIntent = *intent
+			}
+			if err == nil {
+				err = c.Clinic.rules(windows, caps)
 			}
 			return w, err
 		})

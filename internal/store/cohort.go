@@ -31,7 +31,10 @@ type Subject struct {
 	// "*" is every one. Consented is to marketing.
 	OptedOut  map[event.Channel][]string
 	Consented map[event.Channel]bool
-	Erased    bool
+	// Recent is what the patient was sent before the event, as far as a cap
+	// remembers.
+	Recent []workflow.Sending
+	Erased bool
 
 	Kind    event.Kind // of the event
 	Event   string     // its name
@@ -59,13 +62,14 @@ type CohortQuery struct {
 // Setting is what of a clinic a plan and its messages depend on.
 type Setting struct {
 	Clinic
-	SendAt workflow.Clock
+	SendAt   workflow.Clock
+	Calendar *workflow.Calendar
 	// Channels are those for which the clinic has a gateway account.
 	Channels []event.Channel
 }
 
 const selectSetting = `
-SELECT t.name, coalesce(t.phone, ''), t.time_zone, t.send_at, t.quiet_from, t.quiet_until,
+SELECT t.name, coalesce(t.phone, ''), t.time_zone, t.send_at, t.quiet_from, t.quiet_until, t.send_windows, t.frequency_caps, t.calendar,
        ARRAY(SELECT a.channel FROM provider_accounts a WHERE a.tenant_id = t.id AND a.enabled ORDER BY a.channel)
 FROM   tenants t WHERE t.id = $1`
 
@@ -79,7 +83,8 @@ const cohortColumns = `
        ARRAY(SELECT c.channel FROM (
                SELECT DISTINCT ON (channel) channel, granted FROM consents
                WHERE tenant_id = p.tenant_id AND patient_id = p.id AND purpose = 'marketing' ORDER BY channel, at DESC) c
-             WHERE c.granted)`
+             WHERE c.granted),
+       coalesce((SELECT x.recent FROM patient_sendings x WHERE x.tenant_id = p.tenant_id AND x.patient_id = p.id), '[]')`
 
 const selectCohortOfPatients = `
 SELECT` + cohortColumns + `, '', '', NULL::timestamptz, NULL::uuid, NULL::bytea, NULL::bytea
@@ -110,7 +115,7 @@ func (db *DB) Cohort(ctx context.Context, id tenant.ID, q CohortQuery) (s Settin
 		if err != nil {
 			return err
 		}
-		if s, err = setting(ctx, tx, id); err != nil {
+		if s, err = db.setting(ctx, tx, id); err != nil {
 			return err
 		}
 		sql, args := selectCohortOfPatients, []any{id, orNone(q.Patients), orNone(q.ExternalIDs), limit + 1}
@@ -141,25 +146,40 @@ func orNone[T any](list []T) []T {
 	return list
 }
 
-func setting(ctx context.Context, tx querier, id tenant.ID) (s Setting, err error) {
+func (db *DB) setting(ctx context.Context, tx querier, id tenant.ID) (s Setting, err error) {
+	public, err := db.publicHolidays(ctx, tx)
+	if err != nil {
+		return s, err
+	}
 	var zone string
 	var sendAt, from, until pgtype.Time
-	err = tx.QueryRow(ctx, selectSetting, id).Scan(&s.Name, &s.Phone, &zone, &sendAt, &from, &until, &s.Channels)
+	var windows, caps, calendar []byte
+	err = tx.QueryRow(ctx, selectSetting, id).Scan(&s.Name, &s.Phone, &zone, &sendAt, &from, &until, &windows, &caps, &calendar, &s.Channels)
+	if err != nil {
+		return s, notFound(err)
+	}
 	s.Zone, s.SendAt = location(zone), clock(sendAt)
 	s.Quiet, s.QuietFrom, s.QuietUntil = from.Valid, clock(from), clock(until)
-	return s, notFound(err)
+	if err := s.rules(windows, caps); err != nil {
+		return s, err
+	}
+	s.Calendar, err = public.calendar(calendar)
+	return s, err
 }
 
 func subject(row pgx.CollectableRow, id tenant.ID, keys *seal.TenantKeys) (s Subject, err error) {
-	var wrapped, name, number, facts, payload, payloadKey []byte
+	var wrapped, name, number, facts, recent, payload, payloadKey []byte
 	var optedOut []string
 	var consented []event.Channel
 	var at *time.Time
 	var trigger *uuid.UUID
-	if err := row.Scan(&s.Patient, &s.ExternalID, &wrapped, &name, &number, &facts, &optedOut, &consented, &s.Kind, &s.Event, &at, &trigger, &payload, &payloadKey); err != nil {
+	if err := row.Scan(&s.Patient, &s.ExternalID, &wrapped, &name, &number, &facts, &optedOut, &consented, &recent, &s.Kind, &s.Event, &at, &trigger, &payload, &payloadKey); err != nil {
 		return s, err
 	}
 	if err := json.Unmarshal(facts, &s.Facts); err != nil {
+		return s, err
+	}
+	if err := s.remember(recent, at); err != nil {
 		return s, err
 	}
 	s.OptedOut, s.Consented = map[event.Channel][]string{}, map[event.Channel]bool{}
@@ -224,3 +244,18 @@ func (db *DB) Definition(ctx context.Context, id tenant.ID, wf uuid.UUID, versio
 }
 
 const selectVersion = `SELECT version FROM workflows WHERE tenant_id = $1 AND id = $2 AND version > 0`
+
+// remember reads what the patient was sent before the event; what came after
+// the event of a run that is replayed may be the run's own.
+func (s *Subject) remember(recent []byte, began *time.Time) error {
+	var list []sending
+	if err := json.Unmarshal(recent, &list); err != nil {
+		return fmt.Errorf("patient_sendings: %w", err)
+	}
+	for _, x := range list {
+		if began == nil || x.At.Before(*began) {
+			s.Recent = append(s.Recent, x.Sending)
+		}
+	}
+	return nil
+}

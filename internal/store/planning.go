@@ -29,6 +29,8 @@ type PendingTrigger struct {
 	Payload []byte
 	Zone    *time.Location
 	SendAt  workflow.Clock
+	// Calendar has the days on which the clinic works.
+	Calendar *workflow.Calendar
 	// Of the webhook it came by, if it did.
 	WorkflowID     uuid.UUID
 	PatientPointer string
@@ -75,7 +77,7 @@ type Planning struct {
 const selectPendingTriggers = `
 SELECT t.tenant_id, t.id, t.kind, t.event_type, t.received_at, t.payload, t.payload_key,
        w.workflow_id, coalesce(w.patient_pointer, ''), coalesce(w.create_patients, false), coalesce(w.routes, '{}'),
-       c.time_zone, c.send_at, c.data_key, (SELECT app_now())
+       c.time_zone, c.send_at, c.calendar, c.data_key, (SELECT app_now())
 FROM   unnest($1::uuid[], $2::uuid[]) AS n (tenant_id, id)
 JOIN   triggers t ON t.tenant_id = n.tenant_id AND t.id = n.id
 JOIN   tenants c ON c.id = t.tenant_id
@@ -153,23 +155,30 @@ func (db *DB) pendingTriggers(ctx context.Context, tx querier, ids []event.Trigg
 	for i, id := range ids {
 		tenants[i], wanted[i] = id.Tenant, id.ID
 	}
+	public, err := db.publicHolidays(ctx, tx)
+	if err != nil {
+		return nil, time.Time{}, err
+	}
 	var now time.Time
 	var triggers []*planned
 	scan := func(row pgx.CollectableRow) (*planned, error) {
 		t := new(planned)
-		var payload, wrapped, tenantWrapped, routes []byte
+		var payload, wrapped, tenantWrapped, routes, calendar []byte
 		var workflowID *uuid.UUID
 		var zone string
 		var sendAt pgtype.Time
 		var err error
 		if err := row.Scan(&t.Tenant, &t.ID, &t.Kind, &t.EventType, &t.ReceivedAt, &payload, &wrapped, &workflowID,
-			&t.PatientPointer, &t.CreatePatients, &routes, &zone, &sendAt, &tenantWrapped, &now); err != nil {
+			&t.PatientPointer, &t.CreatePatients, &routes, &zone, &sendAt, &calendar, &tenantWrapped, &now); err != nil {
 			return nil, err
 		}
 		if workflowID != nil {
 			t.WorkflowID = *workflowID
 		}
 		t.Zone, t.SendAt = location(zone), clock(sendAt)
+		if t.Calendar, err = public.calendar(calendar); err != nil {
+			return nil, err
+		}
 		if err := json.Unmarshal(routes, &t.Routes); err != nil {
 			return nil, fmt.Errorf("webhook routes: %w", err)
 		}
@@ -192,7 +201,7 @@ func (db *DB) pendingTriggers(ctx context.Context, tx querier, ids []event.Trigg
 		triggers, err = pgx.CollectRows(rows, scan)
 		return err
 	})
-	err := tx.SendBatch(ctx, &batch).Close()
+	err = tx.SendBatch(ctx, &batch).Close()
 	return triggers, now, err
 }
 

@@ -31,6 +31,7 @@ type Replanning struct {
 	Now        time.Time
 	Zone       *time.Location
 	SendAt     workflow.Clock
+	Calendar   *workflow.Calendar
 	Steps      []StandingStep
 }
 
@@ -104,7 +105,7 @@ ORDER  BY e.id LIMIT $7
 FOR    UPDATE`
 
 const selectReplanning = `
-SELECT e.id, e.workflow_id, e.version, e.patient_id, e.trigger_id, g.kind, g.event_type, g.received_at, (SELECT app_now()), t.time_zone, t.send_at, t.data_key, p.data_key
+SELECT e.id, e.workflow_id, e.version, e.patient_id, e.trigger_id, g.kind, g.event_type, g.received_at, (SELECT app_now()), t.time_zone, t.send_at, t.calendar, t.data_key, p.data_key
 FROM   workflow_executions e
 JOIN   triggers g ON g.tenant_id = e.tenant_id AND g.id = e.trigger_id
 JOIN   tenants t ON t.id = e.tenant_id
@@ -252,6 +253,10 @@ func (db *DB) replanning(ctx context.Context, tx pgx.Tx, id tenant.ID, runs []uu
 		workflow, patient, trigger uuid.UUID
 		tenantKey, patientKey      []byte
 	}
+	public, err := db.publicHolidays(ctx, tx)
+	if err != nil {
+		return nil, nil, err
+	}
 	rows, err := tx.Query(ctx, selectReplanning, id, runs)
 	if err != nil {
 		return nil, nil, err
@@ -260,8 +265,12 @@ func (db *DB) replanning(ctx context.Context, tx pgx.Tx, id tenant.ID, runs []uu
 		f := found{Replanning: &Replanning{Tenant: id}}
 		var zone string
 		var sendAt pgtype.Time
-		err := row.Scan(&f.Run, &f.workflow, &f.Version, &f.patient, &f.trigger, &f.Kind, &f.EventType, &f.Received, &f.Now, &zone, &sendAt, &f.tenantKey, &f.patientKey)
+		var calendar []byte
+		err := row.Scan(&f.Run, &f.workflow, &f.Version, &f.patient, &f.trigger, &f.Kind, &f.EventType, &f.Received, &f.Now, &zone, &sendAt, &calendar, &f.tenantKey, &f.patientKey)
 		f.Zone, f.SendAt = location(zone), clock(sendAt)
+		if err == nil {
+			f.Calendar, err = public.calendar(calendar)
+		}
 		return f, err
 	})
 	if err != nil {

@@ -39,6 +39,7 @@ type Resting struct {
 	Now        time.Time
 	Zone       *time.Location
 	SendAt     workflow.Clock
+	Calendar   *workflow.Calendar
 	World      workflow.World
 	// Payload is the trigger's; nil once it can no longer be opened.
 	Payload []byte
@@ -67,7 +68,7 @@ FOR    UPDATE SKIP LOCKED`
 const selectResting = `
 SELECT r.tenant_id, r.id, r.execution_id, r.node, r.due_at, coalesce(r.awaits, ''), (SELECT app_now()),
        r.plan_epoch <> e.plan_epoch OR e.status IN ('completed', 'failed') OR p.erased_at IS NOT NULL, e.plan_epoch, e.workflow_id, e.version, e.patient_id, e.trigger_id,
-       e.execution_data -> 'passed', g.kind, t.time_zone, t.send_at, t.data_key, p.data_key,
+       e.execution_data -> 'passed', g.kind, t.time_zone, t.send_at, t.calendar, t.data_key, p.data_key,
        jsonb_strip_nulls(jsonb_build_object('gender', p.gender, 'external_id', p.external_id,
          'last_visit_date', p.last_visit_date, 'last_surgery_date', p.last_surgery_date)),
        coalesce((SELECT jsonb_object_agg(s.node, s.said) FROM (
@@ -162,6 +163,10 @@ func (db *DB) restingRuns(ctx context.Context, tx pgx.Tx, limit int) (out []*Res
 		version               int32
 		tenantKey, patientKey []byte
 	}
+	public, err := db.publicHolidays(ctx, tx)
+	if err != nil {
+		return nil, err
+	}
 	rows, err = tx.Query(ctx, selectResting, runs.tenants, runs.ids)
 	if err != nil {
 		return nil, err
@@ -169,18 +174,21 @@ func (db *DB) restingRuns(ctx context.Context, tx pgx.Tx, limit int) (out []*Res
 	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (found, error) {
 		r := new(Resting)
 		f := found{Resting: r}
-		var passed, patient, happened []byte
+		var passed, patient, happened, calendar []byte
 		var kind event.Kind
 		var zone string
 		var sendAt pgtype.Time
 		err := row.Scan(&r.Tenant, &r.ID, &r.Run, &r.Node, &r.At, &r.Event, &r.Now, &f.over, &r.Epoch, &f.workflow, &f.version, &r.Patient, &f.trigger,
-			&passed, &kind, &zone, &sendAt, &f.tenantKey, &f.patientKey, &patient, &happened)
+			&passed, &kind, &zone, &sendAt, &calendar, &f.tenantKey, &f.patientKey, &patient, &happened)
 		if err != nil {
 			return f, err
 		}
 		r.Zone, r.SendAt, r.Lane = location(zone), clock(sendAt), event.Care
 		if kind == event.Campaign {
 			r.Lane = event.Bulk
+		}
+		if r.Calendar, err = public.calendar(calendar); err != nil {
+			return f, err
 		}
 		if passed != nil {
 			if err := json.Unmarshal(passed, &r.Passed); err != nil {

@@ -47,6 +47,7 @@ type DB struct {
 	ring        *seal.Ring
 	timing      Timing
 	definitions definitionCache
+	holidays    holidayCache
 	handled     volume
 }
 

@@ -34,6 +34,7 @@ func Check(d *Definition) []Problem {
 	var c checker
 	if d.Drawing != nil {
 		c.checkDrawing(d)
+		c.ownHours(d)
 		return c.problems
 	}
 	if len(d.Steps) == 0 {
@@ -62,8 +63,12 @@ func Check(d *Definition) []Problem {
 			c.add(at+"/on_unknown", "fallback needs a Kakao template and an SMS text", "대체 발송에는 카카오 템플릿과 문자 내용이 모두 필요합니다")
 		}
 	}
+	c.ownHours(d)
 	return c.problems
 }
+
+// maxBusinessDays is [MaxDelay] with two calendar days for each.
+const maxBusinessDays = int(MaxDelay / (48 * time.Hour))
 
 type checker struct {
 	problems []Problem
@@ -76,7 +81,7 @@ func (c *checker) add(pointer, english, korean string) {
 
 func (c *checker) timing(at string, s Step) {
 	set := 0
-	for _, v := range []*int{s.Day, s.Hours, s.Minutes, s.Seconds} {
+	for _, v := range []*int{s.Day, s.BusinessDays, s.Hours, s.Minutes, s.Seconds} {
 		if v == nil {
 			continue
 		}
@@ -86,9 +91,9 @@ func (c *checker) timing(at string, s Step) {
 		}
 	}
 	if set != 1 {
-		c.add(at, "give exactly one of day, hours, minutes or seconds", "day, hours, minutes, seconds 중 하나만 지정하세요")
+		c.add(at, "give exactly one of day, business_days, hours, minutes or seconds", "day, business_days, hours, minutes, seconds 중 하나만 지정하세요")
 	}
-	tooFar := s.Day != nil && *s.Day > int(MaxDelay/(24*time.Hour)) ||
+	tooFar := s.BusinessDays != nil && *s.BusinessDays > maxBusinessDays || s.Day != nil && *s.Day > int(MaxDelay/(24*time.Hour)) ||
 		s.Hours != nil && *s.Hours > int(MaxDelay/time.Hour) ||
 		s.Minutes != nil && *s.Minutes > int(MaxDelay/time.Minute) ||
 		s.Seconds != nil && *s.Seconds > int(MaxDelay/time.Second)
@@ -98,8 +103,8 @@ func (c *checker) timing(at string, s Step) {
 	if s.ExpiresAfter < 0 || time.Duration(s.ExpiresAfter) > MaxDelay {
 		c.add(at+"/expires_after", "a step stays valid between 0 and 400 days", "유효 기간은 0~400일입니다")
 	}
-	if s.SendAt != nil && s.Day == nil {
-		c.add(at+"/send_at", "send_at belongs to a day step", "send_at은 day 단계에만 쓸 수 있습니다")
+	if s.SendAt != nil && s.Day == nil && s.BusinessDays == nil {
+		c.add(at+"/send_at", "send_at belongs to a step of day or business_days", "send_at은 day, business_days 단계에만 쓸 수 있습니다")
 	}
 	if !slices.Contains([]Late{"", LateSend, LateSkip, LateExpire}, s.Late) {
 		c.add(at+"/late", "late is send, skip or expire", "late는 send, skip, expire 중 하나입니다")

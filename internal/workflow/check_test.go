@@ -66,7 +66,7 @@ func TestEachProblemIsReportedOnceAndWhereItIs(t *testing.T) {
 		{"seconds_that_overflow", second(func(s *workflow.Step) { s.Hours, s.Seconds = nil, new(9_223_372_037) }), "/steps/1", "400 days"},
 		{"expiry_negative", first(func(s *workflow.Step) { s.ExpiresAfter = -1 }), "/steps/0/expires_after", "0 and 400 days"},
 		{"expiry_too_far", first(func(s *workflow.Step) { s.ExpiresAfter = workflow.Duration(workflow.MaxDelay + 1) }), "/steps/0/expires_after", "0 and 400 days"},
-		{"send_at_without_day", second(func(s *workflow.Step) { s.SendAt = new(workflow.Clock) }), "/steps/1/send_at", "day step"},
+		{"send_at_without_day", second(func(s *workflow.Step) { s.SendAt = new(workflow.Clock) }), "/steps/1/send_at", "step of day or business_days"},
 		{"odd_late", first(func(s *workflow.Step) { s.Late = "maybe" }), "/steps/0/late", "send, skip or expire"},
 		{"odd_on_unknown", first(func(s *workflow.Step) { s.OnUnknown = "guess" }), "/steps/0/on_unknown", "park, resend or fallback"},
 		{"fallback_without_kakao", second(func(s *workflow.Step) { s.OnUnknown = workflow.Fallback }), "/steps/1/on_unknown", "needs a Kakao template"},

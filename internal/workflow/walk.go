@@ -41,9 +41,8 @@ type Moment struct {
 	World  World
 	// Date reads a date or time of the event by its pointer.
 	Date func(pointer string) (time.Time, bool)
-	// Workday reports whether the clinic works on t's local day; nil takes
-	// Monday to Friday.
-	Workday func(t time.Time) bool
+	// Calendar has the days on which the clinic works.
+	Calendar *Calendar
 	// Subject is whom a split is stable for.
 	Subject string
 	// Been are the nodes that the run has passed; it passes none twice.
@@ -189,7 +188,7 @@ func (w *walker) after(t time.Time, d DelayData) (time.Time, bool) {
 	case d.Days != nil:
 		return clock.On(t, sign**d.Days, w.m.Zone), true
 	case d.BusinessDays != nil:
-		return clock.On(t, w.workdays(t, *d.BusinessDays, sign), w.m.Zone), true
+		return clock.On(t, w.m.Calendar.Add(t, sign**d.BusinessDays, w.m.Zone), w.m.Zone), true
 	case d.Until != nil:
 		at := d.Until.On(t, 0, w.m.Zone)
 		if at.Before(t) {
@@ -200,23 +199,6 @@ func (w *walker) after(t time.Time, d DelayData) (time.Time, bool) {
 		return clock.On(t, 0, w.m.Zone), true
 	}
 	return t, d.Field != ""
-}
-
-// workdays counts how many calendar days n working days are.
-func (w *walker) workdays(t time.Time, n, sign int) (days int) {
-	works := w.m.Workday
-	if works == nil {
-		works = func(t time.Time) bool { return t.Weekday() != time.Saturday && t.Weekday() != time.Sunday }
-	}
-	l := t.In(w.m.Zone)
-	// Bounded: nobody is closed for a year.
-	for left := n; left > 0 && days < 2*int(MaxDelay/(24*time.Hour)); {
-		days++
-		if works(time.Date(l.Year(), l.Month(), l.Day()+sign*days, 12, 0, 0, 0, w.m.Zone)) {
-			left--
-		}
-	}
-	return sign * days
 }
 
 func (w *walker) branch(n *way) string {

@@ -92,9 +92,7 @@ func TestDelaysLeadToLocalTimes(t *testing.T) {
 	} {
 		m := moment(sunday(15))
 		m.Date = func(pointer string) (time.Time, bool) { return visit, pointer == "/visit" }
-		m.Workday = func(t time.Time) bool {
-			return t.Weekday() != time.Saturday && t.Weekday() != time.Sunday && t.Day() != 27
-		}
+		m.Calendar = &workflow.Calendar{Closed: []string{"2026-11-27"}}
 		got := "none"
 		w := workflow.Walk(mustParse(t, delayed(data)), []workflow.Arrival{{Node: "t", At: m.Now}}, m)
 		if len(w.Messages) == 1 {

@@ -60,8 +60,11 @@ type Definition struct {
 	// SendAt is the local time of day steps; nil means the clinic's own.
 	SendAt *Clock `json:"send_at,omitempty"`
 	// IgnoreQuietHours sends at any hour; refused for marketing.
-	IgnoreQuietHours bool   `json:"ignore_quiet_hours,omitempty"`
-	Steps            []Step `json:"steps"`
+	IgnoreQuietHours bool `json:"ignore_quiet_hours,omitempty"`
+	// SendWindows, if any, are when the workflow's messages may go, besides the
+	// clinic's own hours.
+	SendWindows []Window `json:"send_windows,omitempty"`
+	Steps       []Step   `json:"steps"`
 	// Drawing replaces Steps where the workflow was drawn.
 	Drawing *Drawing `json:"drawing,omitempty"`
 
@@ -74,12 +77,13 @@ type Step struct {
 	Node string `json:"node"`
 	// Type is the author's word for it: survey, photo, message, ….
 	Type string `json:"type"`
-	// Exactly one of the four says when, counted from the trigger.
-	Day     *int `json:"day,omitempty"`
-	Hours   *int `json:"hours,omitempty"`
-	Minutes *int `json:"minutes,omitempty"`
-	Seconds *int `json:"seconds,omitempty"`
-	// SendAt overrides the definition's for this day step.
+	// Exactly one of the five says when, counted from the trigger.
+	Day          *int `json:"day,omitempty"`
+	BusinessDays *int `json:"business_days,omitempty"` // of the clinic's calendar
+	Hours        *int `json:"hours,omitempty"`
+	Minutes      *int `json:"minutes,omitempty"`
+	Seconds      *int `json:"seconds,omitempty"`
+	// SendAt overrides the definition's for this step of days.
 	SendAt *Clock `json:"send_at,omitempty"`
 	// ExpiresAfter is counted from the due time; default 24 h.
 	ExpiresAfter Duration  `json:"expires_after,omitzero"`
