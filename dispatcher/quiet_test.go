@@ -93,6 +93,9 @@ func TestQuietHoursAreThoseOfTheClocksFace(t *testing.T) {
 		zone := rapid.SampledFrom(zones).Draw(t, "zone")
 		now := time.Unix(rapid.Int64Range(1_577_836_800, 2_208_988_800).Draw(t, "now"), 0).In(zone)
 		from, until := draw.Draw(t, "from"), draw.Draw(t, "until")
+		if from == until {
+			return // refused where it is written down
+		}
 		end, in := quietUntil(now, zone, from, until)
 		span := (minutes(until)-minutes(from)+24*60-1)%(24*60) + 1
 		if in && (!end.After(now) || end.Sub(now) > time.Duration(span+60)*time.Minute) {

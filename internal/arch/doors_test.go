@@ -33,6 +33,8 @@ var doors = map[string]struct{ why, callers string }{
 	"AdvanceRuns":      {"runs of drawn workflows go on", "planner.pass"},
 	"Replan":           {"a clinic's own runs; the caller names the tenant", "cmd/doctorsflow.replan"},
 	"StopExecution":    {"a clinic's own run", "api.stopExecution"},
+	"Holidays":         {"public holidays are everybody's", "cmd/doctorsflow.Run"},
+	"TellHolidays":     {"public holidays are everybody's; an operator tells them", "cmd/doctorsflow.tell"},
 	"OptOut":           {"a clinic's own patient, and whoever of the clinic has the number", "api.optOutPatient cmd/doctorsflow.Run"},
 	"Queues":           {"who has work that is due", "api.lag dispatcher.pass planner.pass"},
 	"LeaseSteps":       {"due steps go out", "planner.steps"},

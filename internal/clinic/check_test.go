@@ -45,6 +45,29 @@ func TestEachProblemOfTheFileIsReportedOnce(t *testing.T) {
 		{"zone_is_a_path", func(f *F) { f.Tenant.TimeZone = "../../etc/passwd" }, "tenant.time_zone"},
 		{"zone_empty", func(f *F) { f.Tenant.TimeZone = "" }, "tenant.time_zone"},
 		{"quiet_hours_empty", func(f *F) { f.Tenant.QuietHours = new(clinic.QuietHours) }, "tenant.quiet_hours"},
+		{"window_of_no_class", func(f *F) {
+			f.Tenant.SendWindows = map[workflow.Class][]workflow.Window{"sms": {{Until: workflow.Clock{Hour: 9}}}}
+		}, "tenant.send_windows.sms: send windows are of"},
+		{"window_of_no_day", func(f *F) {
+			f.Tenant.SendWindows = map[workflow.Class][]workflow.Window{"all": {{Days: []string{"월"}, Until: workflow.Clock{Hour: 9}}}}
+		}, "tenant.send_windows.all.0.days"},
+		{"window_never_open", func(f *F) {
+			f.Tenant.SendWindows = map[workflow.Class][]workflow.Window{"marketing": {{From: workflow.Clock{Hour: 22}, Until: workflow.Clock{Hour: 23}}}}
+		}, "can never pass"},
+		{"window_list_empty", func(f *F) {
+			f.Tenant.SendWindows = map[workflow.Class][]workflow.Window{"all": {}}
+		}, "tenant.send_windows.all"},
+		{"workflow_window_empty", func(f *F) { f.Workflows[0].SendWindows = []workflow.Window{{}} }, "/send_windows/0"},
+		{"cap_of_nothing", func(f *F) { f.Tenant.FrequencyCaps = workflow.Caps{"marketing": {}} }, "tenant.frequency_caps.marketing"},
+		{"cap_of_auth", func(f *F) { f.Tenant.FrequencyCaps = workflow.Caps{"auth": {PerDay: 1}} }, "auth has none"},
+		{"cap_negative", func(f *F) { f.Tenant.FrequencyCaps = workflow.Caps{"all": {PerDay: -1}} }, "tenant.frequency_caps.all"},
+		{"cap_day_over_week", func(f *F) { f.Tenant.FrequencyCaps = workflow.Caps{"all": {PerDay: 3, PerWeek: 2}} }, "never counts"},
+		{"calendar_day", func(f *F) { f.Tenant.Calendar = &workflow.Calendar{Closed: []string{"31.12.2026"}} }, "tenant.calendar.closed"},
+		{"calendar_both", func(f *F) {
+			f.Tenant.Calendar = &workflow.Calendar{Closed: []string{"2026-12-31"}, Open: []string{"2026-12-31"}}
+		}, "both open and closed"},
+		{"calendar_weekday", func(f *F) { f.Tenant.Calendar = &workflow.Calendar{WorkingDays: []string{"monday"}} }, "tenant.calendar.working_days"},
+		{"calendar_country", func(f *F) { f.Tenant.Calendar = &workflow.Calendar{PublicHolidays: "JP"} }, "tenant.calendar.public_holidays"},
 		{"account_channel", func(f *F) { f.Accounts[0].Channel = "email" }, "accounts[0].channel"},
 		{"account_twice", func(f *F) { f.Accounts[1] = f.Accounts[0] }, "accounts[1]: there is another kakao account"},
 		{"account_vendor", func(f *F) { f.Accounts[0].Vendor = "pigeon" }, "accounts[0].vendor"},

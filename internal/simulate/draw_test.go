@@ -109,7 +109,7 @@ func days(r *rand.Rand) string {
 	var list []string
 	for range 1 + r.IntN(5) {
 		unit := []string{
-			fmt.Sprintf("day: %d", r.IntN(60)), fmt.Sprintf(`day: %d, send_at: "%02d:00"`, r.IntN(60), r.IntN(24)),
+			fmt.Sprintf("day: %d", []int{r.IntN(60), 90, 180, 365}[r.IntN(4)]), fmt.Sprintf(`day: %d, send_at: "%02d:00"`, r.IntN(60), r.IntN(24)),
 			fmt.Sprintf("business_days: %d", r.IntN(20)), fmt.Sprintf("hours: %d", r.IntN(60)), fmt.Sprintf("minutes: %d", r.IntN(600)), fmt.Sprintf("seconds: %d", r.IntN(5)),
 		}[r.IntN(6)]
 		list = append(list, fmt.Sprintf("{%s, template: %s, late: %s}", unit, []string{"care", "text", "offer", "gap"}[r.IntN(4)], []string{"send", "skip", "expire"}[r.IntN(3)]))
@@ -117,8 +117,9 @@ func days(r *rand.Rand) string {
 	return strings.Join(list, ", ")
 }
 
-// times are random rules of a clinic: windows, caps, a calendar.
+// times are random rules of a clinic: its zone, windows, caps, a calendar.
 func times(r *rand.Rand) (s string) {
+	s = ", time_zone: " + []string{"Asia/Seoul", "America/New_York", "Australia/Lord_Howe"}[r.IntN(3)]
 	if r.IntN(2) == 0 {
 		s += fmt.Sprintf(`, frequency_caps: {all: {per_day: %d, per_week: %d}, care_followup: {per_week: %d}}`, 1+r.IntN(3), 3+r.IntN(5), 2+r.IntN(4))
 	}
