@@ -36,11 +36,11 @@ func Draw(raw []byte, templates map[string]Message) (*Definition, []Problem) {
 			continue
 		}
 		if m.Message != nil {
-			d.Drawing.Messages[n.ID] = *m.Message
+			d.Drawing.Messages[n.ID] = m.Message.WithLink(m.link())
 		} else {
 			text := templates[m.Template]
 			text.Variables = m.Variables
-			d.Drawing.Messages[n.ID] = text
+			d.Drawing.Messages[n.ID] = text.WithLink(m.link())
 		}
 	}
 	return d, nil
@@ -76,7 +76,11 @@ func (d *Definition) drawnStep(node string) (Step, bool) {
 	if settings(d.visual.Nodes[i], &m) != nil {
 		return Step{}, false
 	}
-	return Step{Node: node, Type: string(KindMessage), ExpiresAfter: m.ExpiresAfter, Late: m.Late, OnUnknown: m.OnUnknown, Message: message}, true
+	kind := string(KindMessage)
+	if asks := d.visual.Nodes[i].Asks; asks != "" {
+		kind = asks
+	}
+	return Step{Node: node, Type: kind, ExpiresAfter: m.ExpiresAfter, Late: m.Late, OnUnknown: m.OnUnknown, Message: message}, true
 }
 
 // checkDrawing returns the problems of a definition that is drawn.

@@ -112,6 +112,7 @@ func (c *visualChecker) shape() {
 		}
 	}
 	c.about = ""
+	c.waits(reached)
 	c.loops()
 }
 

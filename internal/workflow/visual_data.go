@@ -20,10 +20,14 @@ type MessageData struct {
 	Template string   `json:"template,omitempty"`
 	Message  *Message `json:"message,omitempty"`
 	// Variables maps the template's variables, as [Message] does.
-	Variables    map[string]string `json:"variables,omitempty"`
-	ExpiresAfter Duration          `json:"expires_after,omitzero"`
-	Late         Late              `json:"late,omitempty"`
-	OnUnknown    OnUnknown         `json:"on_unknown,omitempty"`
+	Variables map[string]string `json:"variables,omitempty"`
+	// Link, or URL, is the value of #{링크}: where a survey is, or a photo is
+	// sent to.
+	Link         string    `json:"link,omitempty"`
+	URL          string    `json:"url,omitempty"`
+	ExpiresAfter Duration  `json:"expires_after,omitzero"`
+	Late         Late      `json:"late,omitempty"`
+	OnUnknown    OnUnknown `json:"on_unknown,omitempty"`
 }
 
 // DelayData is how long a run rests. Exactly one way is given: a length, a
