@@ -20,10 +20,12 @@ SELECT w.id, w.name, w.trigger_type, coalesce(w.target_surgery_type, ''), w.is_a
 FROM   workflows w
 LEFT   JOIN workflow_versions v ON v.tenant_id = w.tenant_id AND v.workflow_id = w.id AND v.version = w.version
 WHERE  w.tenant_id = $1 AND ($2::uuid IS NULL OR w.id = $2) AND ($3::text IS NULL OR w.name = $3)
-ORDER  BY w.id
+ORDER  BY w.id`
+
+const lockPublished = selectPublished + `
 FOR    UPDATE OF w`
 
-// flow is a workflow as the ledger has it, its row locked.
+// flow is a workflow as the ledger has it.
 type flow struct {
 	id                   uuid.UUID
 	name, kind, target   string
@@ -33,9 +35,10 @@ type flow struct {
 	definition           []byte // of the published version; null: none
 }
 
-// flowsOf reads one workflow by id or by name, or all of a tenant's.
-func flowsOf(ctx context.Context, tx querier, id tenant.ID, wf uuid.UUID, name string) ([]flow, error) {
-	rows, err := tx.Query(ctx, selectPublished, id, nullID(wf), nullText(name))
+// flowsOf reads one workflow by id or by name, or all of a tenant's: by
+// [selectPublished], or [lockPublished] before a change.
+func flowsOf(ctx context.Context, tx querier, sql string, id tenant.ID, wf uuid.UUID, name string) ([]flow, error) {
+	rows, err := tx.Query(ctx, sql, id, nullID(wf), nullText(name))
 	if err != nil {
 		return nil, err
 	}
@@ -114,7 +117,7 @@ func (p *publication) write(ctx context.Context, tx querier, id tenant.ID) error
 
 // publish writes the workflows of a file.
 func (a *applying) publish(ctx context.Context) error {
-	list, err := flowsOf(ctx, a.tx, a.id, uuid.Nil, "")
+	list, err := flowsOf(ctx, a.tx, lockPublished, a.id, uuid.Nil, "")
 	if err != nil {
 		return err
 	}
