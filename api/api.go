@@ -25,6 +25,7 @@ type Ledger interface {
 	auth.Identities
 	MessageLogs
 	Executions
+	Workflows
 	Parked
 	AuditLog
 	Health
@@ -46,6 +47,8 @@ type Config struct {
 	Edge *edge.Edge
 	// Rates bounds what callers may ask.
 	Rates Rates
+	// Again is how the planner makes a run's plan anew, for what is published.
+	Again Again
 	// Checks are asked for readiness beside the built-in ones.
 	Checks []Check
 	Logger *slog.Logger
@@ -99,6 +102,7 @@ func (a *API) routes(mux *http.ServeMux) {
 	register(a, listExecutions(a.config.DB))
 	register(a, executionPlan(a.config.DB))
 	register(a, stopExecution(a.config.DB))
+	a.registerWorkflows()
 	register(a, listParked(a.config.DB))
 	register(a, retryParked(a.config.DB))
 	register(a, dropParked(a.config.DB))

@@ -109,6 +109,9 @@ func (s *server) send(method, target, key, body string) *httptest.ResponseRecord
 	if body != "" {
 		r.Header.Set("Content-Type", "application/json")
 	}
+	if method == http.MethodPatch {
+		r.Header.Set("If-Match", "*")
+	}
 	path, query, _ := strings.Cut(target, "?")
 	r.URL.Path, r.URL.RawQuery = path, query // as they come, however broken
 	if key != "" {

@@ -10,14 +10,25 @@ import (
 // permissions says which roles may call which operation. An operation that is
 // not here may be called by nobody, and is not registered.
 var permissions = map[string][]auth.Role{
-	"list-message-logs":  {auth.Owner, auth.Staff, auth.Viewer},
-	"list-executions":    {auth.Owner, auth.Staff, auth.Viewer, auth.Integration},
-	"get-execution-plan": {auth.Owner, auth.Staff, auth.Viewer, auth.Integration},
-	"stop-execution":     {auth.Owner, auth.Staff},
-	"list-parked-steps":  {auth.Owner, auth.Staff, auth.Viewer},
-	"retry-parked-step":  {auth.Owner, auth.Staff},
-	"drop-parked-step":   {auth.Owner, auth.Staff},
-	"list-audit-log":     {auth.Owner},
+	"list-message-logs":      {auth.Owner, auth.Staff, auth.Viewer},
+	"list-executions":        {auth.Owner, auth.Staff, auth.Viewer, auth.Integration},
+	"get-execution-plan":     {auth.Owner, auth.Staff, auth.Viewer, auth.Integration},
+	"stop-execution":         {auth.Owner, auth.Staff},
+	"list-workflows":         {auth.Owner, auth.Staff, auth.Viewer},
+	"get-workflow":           {auth.Owner, auth.Staff, auth.Viewer},
+	"list-workflow-versions": {auth.Owner, auth.Staff, auth.Viewer},
+	"export-workflow":        {auth.Owner, auth.Staff, auth.Viewer},
+	"create-workflow":        {auth.Owner, auth.Staff},
+	"update-workflow":        {auth.Owner, auth.Staff},
+	"delete-workflow":        {auth.Owner, auth.Staff},
+	"publish-workflow":       {auth.Owner, auth.Staff},
+	"activate-workflow":      {auth.Owner, auth.Staff},
+	"deactivate-workflow":    {auth.Owner, auth.Staff},
+	"import-workflow":        {auth.Owner, auth.Staff},
+	"list-parked-steps":      {auth.Owner, auth.Staff, auth.Viewer},
+	"retry-parked-step":      {auth.Owner, auth.Staff},
+	"drop-parked-step":       {auth.Owner, auth.Staff},
+	"list-audit-log":         {auth.Owner},
 }
 
 // permitted reports whether p may call an operation, which only reads or also

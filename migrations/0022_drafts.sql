@@ -4,7 +4,7 @@
 -- drawing comes back with the bytes that it came with, unknown fields included.
 ALTER TABLE workflows
   ADD COLUMN draft         json,                        -- NULL: nothing but what is published
-  ADD COLUMN draft_version integer NOT NULL DEFAULT 0,  -- raised by every change of the draft and every publication
+  ADD COLUMN draft_version integer NOT NULL DEFAULT 1,  -- raised by every change of the draft and every publication
   ADD COLUMN archived_at   timestamptz,                 -- NULL: in use, or switched off
   ALTER COLUMN visual_data TYPE text USING visual_data::text;
 

@@ -97,9 +97,9 @@ WHERE  tenant_id = $1 AND id = $2
 AND    NOT EXISTS (SELECT FROM workflows o WHERE o.tenant_id = $1 AND o.name = $3 AND o.id <> $2)`
 
 // ChangeDraft changes what a workflow's next version will be; its name holds at
-// once. seen is the draft version that the change was made from. Errors are
-// [ErrDraftMoved], [ErrNameTaken], [ErrArchived] or wrap [ErrNotFound] or
-// [ErrUnavailable].
+// once. seen is the draft version that the change was made from; 0: whatever
+// there is. Errors are [ErrDraftMoved], [ErrNameTaken], [ErrArchived] or wrap
+// [ErrNotFound] or [ErrUnavailable].
 func (db *DB) ChangeDraft(ctx context.Context, id tenant.ID, wf uuid.UUID, seen int32, change func(*clinic.Workflow)) (out WorkflowView, err error) {
 	err = db.inTenant(ctx, id, func(tx pgx.Tx) error {
 		f, err := oneFlow(ctx, tx, lockPublished, id, wf, "")
@@ -107,7 +107,7 @@ func (db *DB) ChangeDraft(ctx context.Context, id tenant.ID, wf uuid.UUID, seen 
 			return err
 		}
 		switch {
-		case f.draftNumber != seen:
+		case seen != 0 && f.draftNumber != seen:
 			return ErrDraftMoved
 		case f.archived:
 			return ErrArchived
@@ -179,8 +179,9 @@ RETURNING version`
 // SwitchWorkflow lets events begin runs of a workflow, or not. Switched off or
 // deleted, what is planned is stopped: when it returns, nothing of it is sent
 // but what [Replanned.InFlight] names. Its history stays. Done again, it changes
-// nothing. Errors wrap [ErrNote], [ErrNotFound] or [ErrUnavailable].
-func (db *DB) SwitchWorkflow(ctx context.Context, id tenant.ID, wf uuid.UUID, to Switch, by Hand) (out Replanned, err error) {
+// nothing. With dry it says what would be stopped, and changes nothing. Errors
+// wrap [ErrNote], [ErrNotFound] or [ErrUnavailable].
+func (db *DB) SwitchWorkflow(ctx context.Context, id tenant.ID, wf uuid.UUID, to Switch, dry bool, by Hand) (out Replanned, err error) {
 	if err := by.check(false); err != nil {
 		return out, err
 	}
@@ -190,18 +191,24 @@ func (db *DB) SwitchWorkflow(ctx context.Context, id tenant.ID, wf uuid.UUID, to
 		if err := tx.QueryRow(ctx, switchWorkflow, id, wf, on, to == Archive).Scan(&version); err != nil {
 			return notFound(err)
 		}
+		if dry {
+			return errDryRun
+		}
 		return audit(ctx, tx, id, AuditEntry{Hand: by, Action: "workflow." + string(to), Subject: "workflow", SubjectID: wf, Detail: map[string]any{"version": version}})
 	})
+	if errors.Is(err, errDryRun) {
+		err = nil
+	}
+	if err == nil && !on && !dry {
+		err = db.settleEarlier(ctx)
+	}
 	if err != nil {
 		return out, fmt.Errorf("store: %s a workflow: %w", to, err)
 	}
 	if on {
 		return out, nil
 	}
-	if err := db.settleEarlier(ctx); err != nil {
-		return out, fmt.Errorf("store: %s a workflow: %w", to, err)
-	}
-	return db.Replan(ctx, id, Replan{Workflow: wf, Hand: by, Action: "workflow.stop"}, Stop(event.WorkflowStopped))
+	return db.Replan(ctx, id, Replan{Workflow: wf, Hand: by, Action: "workflow.stop", DryRun: dry}, Stop(event.WorkflowStopped))
 }
 
 // ValidWorkflowName tells whether a workflow may be called so: 1 to 100 bytes on

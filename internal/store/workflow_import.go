@@ -13,16 +13,31 @@ import (
 	"github.com/doctorsflow/doctorsflow/internal/workflow"
 )
 
-// PublishedFile is a workflow as a file has it: what is published, with the texts
-// that it pinned, or with draft its draft, with the texts as they are. A
-// workflow that nothing is published of has only its draft.
-func (db *DB) PublishedFile(ctx context.Context, id tenant.ID, wf uuid.UUID, draft bool) (out clinic.WorkflowFile, err error) {
+// FileOf says which content of a workflow a file has.
+type FileOf struct {
+	// Draft takes the draft, with the templates' texts as they are.
+	Draft bool
+	// Version takes this published version; 0: the last one.
+	Version int32
+}
+
+const selectVersion = `SELECT v.definition FROM workflow_versions v WHERE v.tenant_id = $1 AND v.workflow_id = $2 AND v.version = $3`
+
+// WorkflowFile is a workflow as a file has it: what is published, with the texts
+// that it pinned. A workflow that nothing is published of has only its draft.
+// Errors wrap [ErrNotFound] or [ErrUnavailable].
+func (db *DB) WorkflowFile(ctx context.Context, id tenant.ID, wf uuid.UUID, from FileOf) (out clinic.WorkflowFile, err error) {
 	err = db.inTenant(ctx, id, func(tx pgx.Tx) error {
 		f, err := oneFlow(ctx, tx, selectPublished, id, wf, "")
 		if err != nil {
 			return err
 		}
-		if f.version > 0 && !draft {
+		if from.Version != 0 && from.Version != f.version {
+			if err := tx.QueryRow(ctx, selectVersion, id, wf, from.Version).Scan(&f.definition); err != nil {
+				return notFound(err)
+			}
+		}
+		if from.Version != 0 || f.version > 0 && !from.Draft {
 			out.Workflow, out.Templates, err = f.published()
 			return err
 		}

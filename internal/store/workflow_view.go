@@ -180,10 +180,6 @@ type WorkflowVersion struct {
 	Version   int32
 	Drawn     bool
 	Published time.Time
-	// Content is the version as its author wrote it, and Templates the texts
-	// that it pinned. Lists leave them out.
-	Content   clinic.Workflow
-	Templates []clinic.Template
 }
 
 const selectVersions = `
@@ -234,32 +230,4 @@ func (db *DB) WorkflowVersions(ctx context.Context, id tenant.ID, wf uuid.UUID, 
 		return Page[WorkflowVersion]{}, fmt.Errorf("store: workflow versions: %w", err)
 	}
 	return page, nil
-}
-
-const selectVersion = `SELECT v.definition, v.created_at FROM workflow_versions v WHERE v.tenant_id = $1 AND v.workflow_id = $2 AND v.version = $3`
-
-// WorkflowVersion returns one published version. Errors wrap [ErrNotFound] or
-// [ErrUnavailable].
-func (db *DB) WorkflowVersion(ctx context.Context, id tenant.ID, wf uuid.UUID, version int32) (r WorkflowVersion, err error) {
-	err = db.inTenant(ctx, id, func(tx pgx.Tx) error {
-		v, err := db.viewer(ctx, tx, id)
-		if err != nil {
-			return err
-		}
-		var b []byte
-		if err := tx.QueryRow(ctx, selectVersion, id, wf, version).Scan(&b, &r.Published); err != nil {
-			return notFound(err)
-		}
-		d, err := workflow.Decode(b)
-		if err != nil {
-			return err
-		}
-		r.Version, r.Drawn, r.Published = version, d.Drawing != nil, v.local(&r.Published)
-		r.Content, r.Templates = clinic.FromDefinition(d)
-		return nil
-	})
-	if err != nil {
-		return WorkflowVersion{}, fmt.Errorf("store: workflow version: %w", err)
-	}
-	return r, nil
 }
