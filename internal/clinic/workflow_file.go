@@ -70,8 +70,14 @@ func (f *WorkflowFile) check() error {
 	if len(f.Workflow.VisualData) > workflow.MaxVisualBytes {
 		c.add("workflow %q: a drawing has at most %d KiB", f.Workflow.Name, workflow.MaxVisualBytes>>10)
 	}
+	if text, err := json.Marshal(f); err != nil || strictjson.Check(text, keepable) != nil {
+		c.add("workflow: a text of the file is too long or has a character that cannot be kept, such as NUL")
+	}
 	return errors.Join(c...)
 }
+
+// keepable are the limits of what a database takes as JSON and gives back.
+var keepable = strictjson.Limits{Values: 1 << 20, String: maxWorkflowFile}
 
 func (f *WorkflowFile) fromJSON(b []byte) error {
 	limits := strictjson.Limits{Values: 200_000, String: workflow.MaxVisualBytes, FoldCase: true}

@@ -15,6 +15,10 @@ const (
 	MaxVisualBytes = 1 << 20
 	MaxNodes       = 500
 	MaxEdges       = 2000
+	// The expressions of a drawing: how many, and their bytes together. Reading
+	// one takes up to five microseconds a byte.
+	MaxExpressions = 500
+	MaxAsked       = 64 << 10
 )
 
 // Kind is what a node of a drawing does.

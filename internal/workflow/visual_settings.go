@@ -180,6 +180,9 @@ func (c *visualChecker) condition(n *Node, at string, d ConditionData) {
 }
 
 func (c *visualChecker) expression(at, source string) {
+	if c.expressions, c.asked = c.expressions+1, c.asked+len(source); c.expressions > MaxExpressions || c.asked > MaxAsked {
+		return // said once, of the whole
+	}
 	if _, err := CompileExpression(source); err != nil {
 		c.add(at, "the condition cannot be used: "+err.Error(), "조건식을 사용할 수 없습니다: "+err.Error())
 	}
