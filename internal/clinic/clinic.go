@@ -223,6 +223,9 @@ func (w Workflow) drawing(templates map[string]Template) (*workflow.Definition, 
 	}
 	d, problems := workflow.Draw([]byte(w.VisualData), messages)
 	if len(problems) > 0 {
+		for i := range problems {
+			problems[i].Pointer = "/visual_data" + problems[i].Pointer
+		}
 		return nil, &InvalidWorkflowError{w.Name, problems}
 	}
 	d.SendAt, d.IgnoreQuietHours = w.SendAt, w.IgnoreQuietHours

@@ -3,6 +3,7 @@ package clinic
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -48,7 +49,8 @@ func noTemplate(i int, s Step) workflow.Problem {
 var TriggerTypes = []string{"post_surgery", "webhook", "schedule"}
 
 // Build pins the templates' texts into a workflow and checks the whole. Any
-// problem means that there is no definition.
+// problem means that there is no definition. Pointers lead into the workflow as
+// its file has it; what follows /template is in the template of that name.
 func (w Workflow) Build(templates map[string]Template) (*workflow.Definition, []workflow.Problem) {
 	var problems []workflow.Problem
 	if !slices.Contains(TriggerTypes, w.TriggerType) {
@@ -60,11 +62,18 @@ func (w Workflow) Build(templates map[string]Template) (*workflow.Definition, []
 	if e, ok := errors.AsType[*InvalidWorkflowError](err); ok {
 		return nil, append(problems, e.Problems...)
 	}
-	if problems = append(problems, workflow.Check(d)...); len(problems) > 0 {
+	for _, p := range workflow.Check(d) {
+		// A step of a file names its template, and has no message of its own.
+		p.Pointer = stepMessage.ReplaceAllString(p.Pointer, "$1/template")
+		problems = append(problems, p)
+	}
+	if len(problems) > 0 {
 		return nil, problems
 	}
 	return d, nil
 }
+
+var stepMessage = regexp.MustCompile(`^(/steps/[0-9]+)/message`)
 
 func (t *Template) defaults() {
 	if t.Class == "" {

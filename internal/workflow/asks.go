@@ -97,7 +97,7 @@ func (c *visualChecker) waits(reached map[string]bool) {
 	after := map[string]bool{}
 	var queue []string
 	for i := range c.v.Nodes {
-		if n := &c.v.Nodes[i]; n.Kind == KindMessage {
+		if n := &c.v.Nodes[i]; n.Kind == KindMessage && reached[n.ID] {
 			queue = append(queue, n.ID)
 		}
 	}

@@ -16,7 +16,8 @@ import (
 
 // Problem is one thing that keeps a definition from being published.
 type Problem struct {
-	// Node is the id of the node of a drawing that the problem is about.
+	// Node is the id of the node of a drawing, or the name of the step, that the
+	// problem is about.
 	Node    string `json:"node,omitempty"`
 	Pointer string `json:"pointer"` // RFC 6901, into the definition
 	English string `json:"message"`
@@ -49,6 +50,7 @@ func Check(d *Definition) []Problem {
 	seen := map[string]bool{}
 	for i, s := range d.Steps {
 		at := "/steps/" + strconv.Itoa(i)
+		c.about = s.Node
 		if !nodeName.MatchString(s.Node) {
 			c.add(at+"/node", "a node name is 1 to 64 letters, digits, - or _", "노드 이름은 영문, 숫자, -, _ 1~64자입니다")
 		}
@@ -66,6 +68,7 @@ func Check(d *Definition) []Problem {
 			c.add(at+"/on_unknown", "fallback needs a Kakao template and an SMS text", "대체 발송에는 카카오 템플릿과 문자 내용이 모두 필요합니다")
 		}
 	}
+	c.about = ""
 	return c.problems
 }
 
