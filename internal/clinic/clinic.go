@@ -8,8 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/goccy/go-yaml"
-
 	"github.com/doctorsflow/doctorsflow/internal/event"
 	"github.com/doctorsflow/doctorsflow/internal/workflow"
 )
@@ -135,10 +133,7 @@ func Parse(b []byte) (*File, error) {
 		return nil, fmt.Errorf("clinic: the file is larger than 4 MiB; bring patients in by the import instead")
 	}
 	f := new(File)
-	if err := yaml.UnmarshalWithOptions(b, f, yaml.Strict()); err != nil {
-		return nil, syntaxError(err)
-	}
-	if err := checkScalars(b); err != nil {
+	if err := readYAML(b, f); err != nil {
 		return nil, err
 	}
 	f.defaults()

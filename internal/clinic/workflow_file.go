@@ -8,8 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/goccy/go-yaml"
-
 	"github.com/doctorsflow/doctorsflow/internal/strictjson"
 	"github.com/doctorsflow/doctorsflow/internal/workflow"
 )
@@ -33,10 +31,8 @@ func ParseWorkflowFile(b []byte) (f WorkflowFile, err error) {
 	}
 	if first := bytes.TrimLeft(b, " \t\r\n"); bytes.HasPrefix(first, []byte("{")) {
 		err = f.fromJSON(b)
-	} else if err = yaml.UnmarshalWithOptions(b, &f, yaml.Strict()); err != nil {
-		err = syntaxError(err)
 	} else {
-		err = checkScalars(b)
+		err = readYAML(b, &f)
 	}
 	if err != nil {
 		return WorkflowFile{}, err

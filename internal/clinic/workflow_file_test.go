@@ -176,6 +176,10 @@ func TestAFileThatIsNoneIsRefused(t *testing.T) {
 		"json_unknown": {`{"workflow":{"name":"a","colour":1}}`, "colour"},
 		"json_twice":   {`{"workflow":{"name":"a","name":"b"}}`, "duplicate"},
 		"json_cut":     {`{"workflow":{"name":"a"`, "clinic:"},
+		"deep":         {"workflow: " + strings.Repeat("[", 1<<20), "too deep"},
+		"deep_dashes":  {strings.Repeat("- ", 1<<19) + "a", "too deep"},
+		"no_yaml":      {"workflow:\n  name: a\n  steps:\n   ! #\n0:\n  0: !", "not YAML"},
+		"nul":          {"workflow: {name: a, target_surgery_type: \"\\0\"}", "cannot be kept"},
 		"documents":    {"workflow: {name: a}\n---\nworkflow: {name: b}", "several documents"},
 	} {
 		if _, err := clinic.ParseWorkflowFile([]byte(tt.file)); err == nil || !strings.Contains(err.Error(), tt.says) {

@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"maps"
+	"slices"
+	"strings"
 )
 
 // TriggerData is what starts a run at this node.
@@ -76,6 +79,38 @@ type SplitData struct {
 type Share struct {
 	Handle  string `json:"handle"`
 	Percent int    `json:"percent"`
+}
+
+// KindSettings is what a kind of node reads of its data, with the names that
+// editors give to such nodes, as they usually spell them: in a drawing capitals
+// do not matter.
+type KindSettings struct {
+	Kind  Kind
+	Names []string
+	Data  any
+}
+
+// Settings lists the kinds that read their data.
+func Settings() []KindSettings {
+	list := []KindSettings{
+		{Kind: KindTrigger, Data: TriggerData{}},
+		{Kind: KindMessage, Data: MessageData{}},
+		{Kind: KindDelay, Data: DelayData{}},
+		{Kind: KindCondition, Data: ConditionData{}},
+		{Kind: KindWait, Data: WaitData{}},
+		{Kind: KindSplit, Data: SplitData{}},
+	}
+	for i := range list {
+		for _, name := range slices.Sorted(maps.Keys(kinds)) {
+			if kinds[name] == list[i].Kind {
+				list[i].Names = append(list[i].Names, name)
+				if word, ok := strings.CutSuffix(name, "node"); ok {
+					list[i].Names = append(list[i].Names, word+"Node")
+				}
+			}
+		}
+	}
+	return list
 }
 
 var errNotSettings = errors.New("workflow: not settings")
