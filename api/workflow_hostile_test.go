@@ -113,18 +113,22 @@ func drawings() map[string]string {
 				a, b := 2*i, 2*i+1
 				return edge(fmt.Sprint("n", a), fmt.Sprint("n", b)) + "," + edge(fmt.Sprint("n", a), fmt.Sprint("n", b+1)) + "," + edge(fmt.Sprint("n", b), fmt.Sprint("n", b+1))
 			})),
-		"a_long_line":      doc(trigger+nodes(499, message), edge("t", "n0")+","+nodes(498, func(i int) string { return edge(fmt.Sprint("n", i), fmt.Sprint("n", i+1)) })),
-		"too_many_nodes":   doc(nodes(3000, message), ""),
-		"too_many_edges":   doc(trigger+message(1), nodes(5000, func(int) string { return edge("t", "n1") })),
-		"too_many_values":  `{"nodes":[],"edges":[],"x":[` + strings.Repeat("0,", 120_000) + `0]}`,
-		"deep":             `{"nodes":[],"edges":[],"x":` + strings.Repeat("[", 20_000) + strings.Repeat("]", 20_000) + `}`,
-		"ten_megabytes":    `{"nodes":[],"edges":[],"x":"` + strings.Repeat("x", 10<<20) + `"}`,
-		"over_a_megabyte":  `{"nodes":[],"edges":[],"x":"` + strings.Repeat("x", 1<<20) + `"}`,
-		"costly_questions": doc(trigger+nodes(30, func(i int) string { return fmt.Sprintf(`{"id":"c%d","type":"condition","data":{"expression":%q}}`, i, "trigger.a.all(a, trigger.a.all(b, trigger.a.all(c, a+b+c == 1)))") }), ""),
+		"a_long_line":     doc(trigger+nodes(499, message), edge("t", "n0")+","+nodes(498, func(i int) string { return edge(fmt.Sprint("n", i), fmt.Sprint("n", i+1)) })),
+		"too_many_nodes":  doc(nodes(3000, message), ""),
+		"too_many_edges":  doc(trigger+message(1), nodes(5000, func(int) string { return edge("t", "n1") })),
+		"too_many_values": `{"nodes":[],"edges":[],"x":[` + strings.Repeat("0,", 120_000) + `0]}`,
+		"deep":            `{"nodes":[],"edges":[],"x":` + strings.Repeat("[", 20_000) + strings.Repeat("]", 20_000) + `}`,
+		"ten_megabytes":   `{"nodes":[],"edges":[],"x":"` + strings.Repeat("x", 10<<20) + `"}`,
+		"over_a_megabyte": `{"nodes":[],"edges":[],"x":"` + strings.Repeat("x", 1<<20) + `"}`,
+		"costly_questions": doc(trigger+nodes(30, func(i int) string {
+			return fmt.Sprintf(`{"id":"c%d","type":"condition","data":{"expression":%q}}`, i, "trigger.a.all(a, trigger.a.all(b, trigger.a.all(c, a+b+c == 1)))")
+		}), ""),
 		"many_questions": doc(trigger+nodes(480, func(i int) string {
 			return fmt.Sprintf(`{"id":"c%d","type":"condition","data":{"branches":[%s]}}`, i, nodes(20, func(j int) string { return fmt.Sprintf(`{"handle":"h%d","expression":"trigger.a == %d"}`, j, j) }))
 		}), ""),
-		"long_questions":  doc(trigger+nodes(400, func(i int) string { return fmt.Sprintf(`{"id":"c%d","type":"condition","data":{"expression":"%s1"}}`, i, strings.Repeat("1+", 900)) }), ""),
+		"long_questions": doc(trigger+nodes(400, func(i int) string {
+			return fmt.Sprintf(`{"id":"c%d","type":"condition","data":{"expression":"%s1"}}`, i, strings.Repeat("1+", 900))
+		}), ""),
 		"nested_question": doc(trigger+`{"id":"c","type":"condition","data":{"expression":"`+strings.Repeat("(", 900)+"1"+strings.Repeat(")", 900)+`"}}`, edge("t", "c")),
 		"wrong_types":     doc(trigger+`{"id":"m","type":"message","data":{"template":7,"variables":[]}},{"id":"d","type":"delay","data":{"days":"three"}},{"id":"s","type":"split","data":{"branches":{}}},{"id":"w","type":"wait","data":{"timeout":[]}},{"id":"c","type":"condition","data":{"expression":{}}}`, ""),
 		"cut":             `{"nodes":[{"id":"t"`,

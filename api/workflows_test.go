@@ -90,17 +90,17 @@ func TestADraftIsSavedWithItsProblemsAndPublishedWithoutAny(t *testing.T) {
 		t.Errorf("%+v", w)
 	}
 	for body, want := range map[string]string{
-		`{"name":"aftercare"}`:                      "409 conflict /name=name-taken",
-		`{"name":" "}`:                              "422 invalid-payload /name=wrong-form",
-		`{"name":"a\u0007"}`:                        "422 invalid-payload /name=wrong-form",
-		`{"send_at":"25:00"}`:                       "422 invalid-payload /send_at=wrong-form",
-		`{"day_length":"soon"}`:                     "422 invalid-payload /day_length=not-a-duration",
-		`{"steps":[{"expires_after":"x"}]}`:         "422 invalid-payload /steps/0/expires_after=not-a-duration",
-		`{"steps":[{"day":1.5}]}`:                   "422 invalid-payload /steps/0/day=not-an-integer",
-		`{"steps":[{"colour":1}]}`:                  "422 invalid-payload /steps/0=unknown-field",
-		`{"trigger_type":"moon"}`:                   "422 invalid-payload /trigger_type=not-in-list",
-		`{"is_active":true}`:                        "422 invalid-payload =unknown-field",
-		`{"visual_data":{"a":1,"a":2}}`:             "400 duplicate-key /visual_data/a=duplicate-key",
+		`{"name":"aftercare"}`:                       "409 conflict /name=name-taken",
+		`{"name":" "}`:                               "422 invalid-payload /name=wrong-form",
+		`{"name":"a\u0007"}`:                         "422 invalid-payload /name=wrong-form",
+		`{"send_at":"25:00"}`:                        "422 invalid-payload /send_at=wrong-form",
+		`{"day_length":"soon"}`:                      "422 invalid-payload /day_length=not-a-duration",
+		`{"steps":[{"expires_after":"x"}]}`:          "422 invalid-payload /steps/0/expires_after=not-a-duration",
+		`{"steps":[{"day":1.5}]}`:                    "422 invalid-payload /steps/0/day=not-an-integer",
+		`{"steps":[{"colour":1}]}`:                   "422 invalid-payload /steps/0=unknown-field",
+		`{"trigger_type":"moon"}`:                    "422 invalid-payload /trigger_type=not-in-list",
+		`{"is_active":true}`:                         "422 invalid-payload =unknown-field",
+		`{"visual_data":{"a":1,"a":2}}`:              "400 duplicate-key /visual_data/a=duplicate-key",
 		`{"name":"` + strings.Repeat("가", 40) + `"}`: "422 invalid-payload /name=wrong-form",
 	} {
 		a := l.send(http.MethodPatch, "/api/workflows"+at, l.mine.keys[auth.Staff], body)
@@ -181,7 +181,9 @@ func TestWhatIsUnderWayIsToldBeforeAndAfter(t *testing.T) {
 	}
 	reasons := map[string]int{}
 	var runs struct {
-		Data []struct{ Steps []struct{ State, Reason string } }
+		Data []struct {
+			Steps []struct{ State, Reason string }
+		}
 	}
 	l.fetch("/api/workflows/executions", l.mine.keys[auth.Owner], &runs)
 	for _, r := range runs.Data {

@@ -35,7 +35,7 @@ var doors = map[string]struct{ why, callers string }{
 	"StopExecution":    {"a clinic's own run", "api.stopExecution"},
 	"PublishWorkflow":  {"a clinic's own workflow; its runs in flight", "api.publishWorkflow"},
 	"SwitchWorkflow":   {"a clinic's own workflow; its runs in flight", "api.deleteWorkflow api.switchWorkflow"},
-	"ImportWorkflow":   {"a clinic's own workflow; its runs in flight", "api.importWorkflow"},
+	"ImportWorkflow":   {"a clinic's own workflow; its runs in flight", "api.importWorkflow cmd/doctorsflow.Run"},
 	"Queues":           {"who has work that is due", "api.lag dispatcher.pass planner.pass"},
 	"LeaseSteps":       {"due steps go out", "planner.steps"},
 	"ExpireSteps":      {"what is over ends", "planner.steps"},

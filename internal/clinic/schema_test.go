@@ -244,11 +244,7 @@ func TestTheSchemaAndTheReaderRefuseTheSame(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			templates := map[string]clinic.Template{}
-			for _, t := range f.Templates {
-				templates[t.Name] = t
-			}
-			if _, problems := f.Workflow.Build(templates); len(problems) > 0 {
+			if _, problems := f.Workflow.Build(f.ByName()); len(problems) > 0 {
 				return fmt.Errorf("%+v", problems)
 			}
 			return nil

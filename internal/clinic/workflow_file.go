@@ -19,6 +19,15 @@ type WorkflowFile struct {
 	Templates []Template `yaml:"templates" json:"templates,omitempty"`
 }
 
+// ByName are the file's templates.
+func (f *WorkflowFile) ByName() map[string]Template {
+	out := make(map[string]Template, len(f.Templates))
+	for _, t := range f.Templates {
+		out[t.Name] = t
+	}
+	return out
+}
+
 // maxWorkflowFile bounds a file, in bytes: a drawing, and its templates.
 const maxWorkflowFile = workflow.MaxVisualBytes + 1<<20
 

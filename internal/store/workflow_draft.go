@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 
 	"github.com/google/uuid"
@@ -143,15 +144,17 @@ func saveDraft(ctx context.Context, tx pgx.Tx, id tenant.ID, wf uuid.UUID, w cli
 	return err
 }
 
-// CheckWorkflow returns what would keep a workflow from being published, or
-// nothing. templates come before the tenant's own of the same name.
-func (db *DB) CheckWorkflow(ctx context.Context, id tenant.ID, w clinic.Workflow) (problems []workflow.Problem, err error) {
+// CheckWorkflow returns what would keep a file's workflow from being published,
+// or nothing. The file's templates come before the tenant's of the same name.
+// Errors wrap [ErrUnavailable].
+func (db *DB) CheckWorkflow(ctx context.Context, id tenant.ID, f clinic.WorkflowFile) (problems []workflow.Problem, err error) {
 	err = db.inTenant(ctx, id, func(tx pgx.Tx) error {
 		templates, err := templatesOf(ctx, tx, id)
 		if err != nil {
 			return err
 		}
-		_, problems = w.Build(templates)
+		maps.Copy(templates, f.ByName())
+		_, problems = f.Workflow.Build(templates)
 		return nil
 	})
 	if err != nil {
