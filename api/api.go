@@ -16,6 +16,7 @@ import (
 	"github.com/doctorsflow/doctorsflow/internal/auth"
 	"github.com/doctorsflow/doctorsflow/internal/edge"
 	"github.com/doctorsflow/doctorsflow/internal/problem"
+	"github.com/doctorsflow/doctorsflow/internal/simulate"
 	"github.com/doctorsflow/doctorsflow/internal/telemetry"
 )
 
@@ -28,6 +29,7 @@ type Ledger interface {
 	Workflows
 	Parked
 	AuditLog
+	Simulations
 	Health
 }
 
@@ -49,6 +51,8 @@ type Config struct {
 	Rates Rates
 	// Again is how the planner makes a run's plan anew, for what is published.
 	Again Again
+	// Rules are those of the running path, for simulations.
+	Rules simulate.Rules
 	// Checks are asked for readiness beside the built-in ones.
 	Checks []Check
 	Logger *slog.Logger
@@ -103,6 +107,7 @@ func (a *API) routes(mux *http.ServeMux) {
 	register(a, executionPlan(a.config.DB))
 	register(a, stopExecution(a.config.DB))
 	a.registerWorkflows()
+	register(a, simulateWorkflow(a.config.DB, a.config.Rules))
 	register(a, listParked(a.config.DB))
 	register(a, retryParked(a.config.DB))
 	register(a, dropParked(a.config.DB))

@@ -38,7 +38,7 @@ func TestEveryOperationDeclaresWhatIsAudited(t *testing.T) {
 	for path, op := range operations(s.api.huma.OpenAPI()) {
 		n++
 		want := toldRead
-		if op.Method != http.MethodGet {
+		if op.Method != http.MethodGet && op.OperationID != "simulate-workflow" { // which changes nothing
 			want = toldChange
 		}
 		if got := s.api.told[op.OperationID]; got != want {

@@ -19,6 +19,7 @@ import (
 	"github.com/doctorsflow/doctorsflow/internal/event"
 	"github.com/doctorsflow/doctorsflow/internal/store"
 	"github.com/doctorsflow/doctorsflow/internal/tenant"
+	"github.com/doctorsflow/doctorsflow/internal/workflow"
 )
 
 // fakeLedger knows one key, and answers as it is told.
@@ -102,6 +103,14 @@ func (f *fakeLedger) WorkflowFile(context.Context, tenant.ID, uuid.UUID, store.F
 
 func (f *fakeLedger) ImportWorkflow(context.Context, tenant.ID, clinic.WorkflowFile, store.ImportOptions, func(*store.Replanning) store.NewPlan) (i store.Imported, err error) {
 	return i, nil
+}
+
+func (f *fakeLedger) Definition(context.Context, tenant.ID, uuid.UUID, int32) (*workflow.Definition, error) {
+	return nil, store.ErrNotFound
+}
+
+func (f *fakeLedger) Cohort(context.Context, tenant.ID, store.CohortQuery) (store.Setting, []store.Subject, bool, error) {
+	return store.Setting{}, nil, false, store.ErrNotFound
 }
 
 func (f *fakeLedger) ParkedSteps(context.Context, tenant.ID, store.ParkedQuery) (store.Page[store.ParkedStep], error) {

@@ -50,6 +50,8 @@ var idTable = map[place]func(c *seeded) string{
 	{"list-audit-log", "query", "cursor"}:          func(c *seeded) string { return c.cursor("/api/audit-log") },
 	{"get-execution-plan", "path", "id"}:           func(c *seeded) string { return c.execution },
 	{"stop-execution", "path", "id"}:               func(c *seeded) string { return c.execution },
+	{"simulate-workflow", "path", "id"}:            func(c *seeded) string { return c.workflow.String() },
+	{"simulate-workflow", "body", "/patient_ids"}:  func(c *seeded) string { return c.patient },
 	{"retry-parked-step", "path", "id"}:            func(c *seeded) string { return c.takeParked() },
 	{"drop-parked-step", "path", "id"}:             func(c *seeded) string { return c.takeParked() },
 }
@@ -66,6 +68,7 @@ var bodies = map[string]string{
 	"deactivate-workflow": `{"reason":"x"}`,
 	"import-workflow":     `{"file":"workflow: {name: x}"}`,
 	"drop-parked-step":    `{"reason":"not needed any more"}`,
+	"simulate-workflow":   `{"at":"2030-01-01T10:00:00+09:00","patient_ids":[]}`,
 }
 
 // public are the paths without an operation, which tell nothing of any tenant.

@@ -245,6 +245,8 @@ func TestEveryRoleMayDoWhatTheTableSaysAndNoMore(t *testing.T) {
 		"/api/audit-log":            {auth.Owner: 200, auth.Staff: 403, auth.Viewer: 403, auth.Integration: 403},
 		// Whoever is let in finds no such run, or step.
 		"/api/workflows/executions/{id}/plan": {auth.Owner: 404, auth.Staff: 404, auth.Viewer: 404, auth.Integration: 404},
+		// Its body is looked at first.
+		"/api/workflows/{id}/simulate":        {auth.Owner: 422, auth.Staff: 422, auth.Viewer: 403, auth.Integration: 403},
 		"/api/workflows/executions/{id}/stop": {auth.Owner: 404, auth.Staff: 404, auth.Viewer: 403, auth.Integration: 403},
 		"/api/parked-steps/{id}/retry":        {auth.Owner: 404, auth.Staff: 404, auth.Viewer: 403, auth.Integration: 403},
 		"/api/parked-steps/{id}/drop":         {auth.Owner: 404, auth.Staff: 404, auth.Viewer: 403, auth.Integration: 403},

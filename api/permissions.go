@@ -29,6 +29,7 @@ var permissions = map[string][]auth.Role{
 	"retry-parked-step":      {auth.Owner, auth.Staff},
 	"drop-parked-step":       {auth.Owner, auth.Staff},
 	"list-audit-log":         {auth.Owner},
+	"simulate-workflow":      {auth.Owner, auth.Staff},
 }
 
 // permitted reports whether p may call an operation, which only reads or also

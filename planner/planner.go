@@ -61,7 +61,7 @@ func (p *Planner) plan(ctx context.Context, batch []*stream.Msg[event.Trigger]) 
 	for i, m := range batch {
 		ids[i] = m.Event
 	}
-	due, err := p.Ledger.PlanTriggers(ctx, ids, store.Planning{Read: p.read, Expand: expand})
+	due, err := p.Ledger.PlanTriggers(ctx, ids, store.Planning{Read: p.read, Expand: Expand})
 	if err != nil && len(batch) > 1 && !errors.Is(err, store.ErrUnavailable) {
 		// One poisonous trigger must not hold its neighbours: each for itself.
 		for _, m := range batch {
@@ -87,7 +87,9 @@ func (p *Planner) plan(ctx context.Context, batch []*stream.Msg[event.Trigger]) 
 	p.Hint()
 }
 
-func expand(t store.PendingTrigger, d *workflow.Definition) store.Expansion {
+// Expand plans what a trigger starts: one workflow's steps, and the places of a
+// drawing where its run rests. It is pure.
+func Expand(t store.PendingTrigger, d *workflow.Definition) store.Expansion {
 	failpoint.Hit(failpoint.PlannerPlanning)
 	f := Facts{At: t.ReceivedAt, Zone: t.Zone, SendAt: &t.SendAt, Event: t.EventType, Payload: t.Payload}
 	if t.Kind == event.Campaign {

@@ -24,6 +24,7 @@ type cli struct {
 	Demo      demoCommand      `cmd:"" help:"See it work: a demo clinic, ten patients, real webhooks, a live timeline."`
 	Apply     applyCommand     `cmd:"" help:"Make a clinic be what a file says (templates, workflows, webhooks, patients)."`
 	Workflow  workflowCommand  `cmd:"" help:"List workflows and what is under way of them; migrate or stop it."`
+	Simulate  simulateCommand  `cmd:"" help:"Let time pass for a workflow: who would be sent what, when and why; or how two versions differ. Sends nothing."`
 	Why       whyCommand       `cmd:"" help:"Say why a patient did or did not get each message."`
 	Conserve  conserveCommand  `cmd:"" help:"Check that nothing was lost or doubled; fails if something was."`
 	Tenant    tenantCommand    `cmd:"" help:"List, pause and resume clinics; make API keys."`

@@ -21,7 +21,7 @@ type FileOf struct {
 	Version int32
 }
 
-const selectVersion = `SELECT v.definition FROM workflow_versions v WHERE v.tenant_id = $1 AND v.workflow_id = $2 AND v.version = $3`
+const selectOneVersion = `SELECT v.definition FROM workflow_versions v WHERE v.tenant_id = $1 AND v.workflow_id = $2 AND v.version = $3`
 
 // WorkflowFile is a workflow as a file has it: what is published, with the texts
 // that it pinned. A workflow that nothing is published of has only its draft.
@@ -33,7 +33,7 @@ func (db *DB) WorkflowFile(ctx context.Context, id tenant.ID, wf uuid.UUID, from
 			return err
 		}
 		if from.Version != 0 && from.Version != f.version {
-			if err := tx.QueryRow(ctx, selectVersion, id, wf, from.Version).Scan(&f.definition); err != nil {
+			if err := tx.QueryRow(ctx, selectOneVersion, id, wf, from.Version).Scan(&f.definition); err != nil {
 				return notFound(err)
 			}
 		}

@@ -34,3 +34,32 @@ func (u URLs) look(t testing.TB, f func(context.Context, *pgx.Conn) error) {
 		t.Fatalf("storetest: %v", err)
 	}
 }
+
+// Look is one connection of the superuser, for tests that look often.
+type Look struct {
+	t testing.TB
+	c *pgx.Conn
+}
+
+// Look connects until the test ends.
+func (u URLs) Look(t testing.TB) *Look {
+	t.Helper()
+	c, err := pgx.Connect(t.Context(), u.Super)
+	if err != nil {
+		t.Fatalf("storetest: %v", err)
+	}
+	t.Cleanup(func() { _ = c.Close(context.WithoutCancel(t.Context())) })
+	return &Look{t, c}
+}
+
+// Each calls row for every row of a statement, with the row scanned into into.
+func (l *Look) Each(sql string, args, into []any, row func()) {
+	l.t.Helper()
+	rows, err := l.c.Query(l.t.Context(), sql, args...)
+	if err != nil {
+		l.t.Fatalf("storetest: %v", err)
+	}
+	if _, err := pgx.ForEachRow(rows, into, func() error { row(); return nil }); err != nil {
+		l.t.Fatalf("storetest: %v", err)
+	}
+}

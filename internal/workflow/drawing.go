@@ -68,18 +68,15 @@ func (d *Definition) drawnStep(node string) (Step, bool) {
 	if !pinned || d.visual == nil {
 		return Step{}, false
 	}
-	i := slices.IndexFunc(d.visual.Nodes, func(n Node) bool { return n.ID == node && n.Kind == KindMessage })
-	if i < 0 {
-		return Step{}, false
-	}
-	var m MessageData
-	if settings(d.visual.Nodes[i], &m) != nil {
+	n, ok := d.visual.way(node)
+	if !ok || n.Kind != KindMessage || !n.sound {
 		return Step{}, false
 	}
 	kind := string(KindMessage)
-	if asks := d.visual.Nodes[i].Asks; asks != "" {
-		kind = asks
+	if n.Asks != "" {
+		kind = n.Asks
 	}
+	m := n.message
 	return Step{Node: node, Type: kind, ExpiresAfter: m.ExpiresAfter, Late: m.Late, OnUnknown: m.OnUnknown, Message: message}, true
 }
 
@@ -128,6 +125,21 @@ func (v *Visual) Starts(event string, read func(pointer string) string) (nodes [
 		nodes = append(nodes, n.ID)
 	}
 	return nodes
+}
+
+// Events are the names of events that begin a drawing; "" stands for any. A
+// day list has none: every event begins it.
+func (d *Definition) Events() (names []string) {
+	if d.visual == nil {
+		return nil
+	}
+	for _, n := range d.visual.Nodes {
+		var t TriggerData
+		if n.Kind == KindTrigger && settings(n, &t) == nil {
+			names = append(names, t.Event)
+		}
+	}
+	return names
 }
 
 // isEvent compares an event's name, of which a producer may write a longer form:

@@ -56,6 +56,8 @@ type Visual struct {
 	raw   json.RawMessage
 	Nodes []Node
 	Edges []Edge
+
+	ways ways
 }
 
 // Node is one node of a drawing.

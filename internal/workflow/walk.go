@@ -64,10 +64,7 @@ type Walked struct {
 // Several ways are walked in the order of their times, those of one time in
 // the order of the drawing. v must have passed [CheckVisual].
 func Walk(v *Visual, from []Arrival, m Moment) Walked {
-	w := &walker{v: v, m: m, nodes: map[string]int{}, been: map[string]bool{}}
-	for i := range v.Nodes {
-		w.nodes[v.Nodes[i].ID] = i
-	}
+	w := &walker{v: v, m: m, been: map[string]bool{}}
 	maps.Copy(w.been, m.Been)
 	w.queue = slices.Clone(from)
 	for len(w.queue) > 0 {
@@ -82,18 +79,16 @@ func Walk(v *Visual, from []Arrival, m Moment) Walked {
 type walker struct {
 	v     *Visual
 	m     Moment
-	nodes map[string]int
 	been  map[string]bool
 	queue []Arrival
 	out   Walked
 }
 
 func (w *walker) arrive(a Arrival) {
-	i, known := w.nodes[a.Node]
+	n, known := w.v.way(a.Node)
 	if !known || w.been[a.Node] && a.Handle == "" {
 		return // joined: whoever came first went on
 	}
-	n := w.v.Nodes[i]
 	if a.Handle != "" { // an answered wait
 		w.leave(a, a.Handle)
 		return
@@ -111,10 +106,9 @@ func (w *walker) arrive(a Arrival) {
 		w.out.Messages = append(w.out.Messages, a)
 		w.leave(a, "")
 	case KindDelay:
-		var d DelayData
-		at, ok := time.Time{}, settings(n, &d) == nil
+		at, ok := time.Time{}, n.sound
 		if ok {
-			at, ok = w.after(a.At, d)
+			at, ok = w.after(a.At, n.delay)
 		}
 		if !ok {
 			w.end(a.Node, "no_date")
@@ -127,16 +121,15 @@ func (w *walker) arrive(a Arrival) {
 	case KindSplit:
 		w.leave(a, w.share(n))
 	case KindWait:
-		var d WaitData
-		at, ok := time.Time{}, settings(n, &d) == nil
+		at, ok := time.Time{}, n.sound
 		if ok {
-			at, ok = w.after(a.At, d.Timeout)
+			at, ok = w.after(a.At, n.wait.Timeout)
 		}
 		if !ok {
 			w.end(a.Node, "no_date")
 			return
 		}
-		w.out.Rests = append(w.out.Rests, Rest{Node: a.Node, At: at, Event: d.Event})
+		w.out.Rests = append(w.out.Rests, Rest{Node: a.Node, At: at, Event: n.wait.Event})
 	case KindExit:
 		w.end(a.Node, "exit")
 	case KindNote:
@@ -146,8 +139,9 @@ func (w *walker) arrive(a Arrival) {
 // leave follows the edges of one way out; "" is every edge.
 func (w *walker) leave(a Arrival, handle string) {
 	ways := 0
-	for _, e := range w.v.Edges {
-		if e.Source == a.Node && (handle == "" || e.Handle == handle) {
+	n, _ := w.v.way(a.Node)
+	for _, e := range n.edges {
+		if handle == "" || e.Handle == handle {
 			ways++
 			w.queue = append(w.queue, Arrival{Node: e.Target, At: a.At})
 		}
@@ -225,38 +219,23 @@ func (w *walker) workdays(t time.Time, n, sign int) (days int) {
 	return sign * days
 }
 
-func (w *walker) branch(n Node) string {
-	var d ConditionData
-	if settings(n, &d) != nil {
-		return "else"
-	}
-	holds := func(source string) bool {
-		e, err := CompileExpression(source)
-		if err != nil {
-			return false
+func (w *walker) branch(n *way) string {
+	for _, c := range n.condition {
+		if c.Expression == nil {
+			continue
 		}
-		yes, _ := e.Holds(w.m.World)
-		return yes
-	}
-	if len(d.Branches) == 0 {
-		if holds(d.Expression) {
-			return "true"
-		}
-		return "false"
-	}
-	for _, b := range d.Branches {
-		if holds(b.Expression) {
-			return b.Handle
+		if yes, _ := c.Holds(w.m.World); yes {
+			return c.handle
 		}
 	}
-	return "else"
+	return n.otherwise
 }
 
 // share picks a branch by a hash of whom it is for and where: the same in
 // every run and version, and unlike that of another node.
-func (w *walker) share(n Node) string {
-	var d SplitData
-	if settings(n, &d) != nil || len(d.Branches) == 0 {
+func (w *walker) share(n *way) string {
+	d := n.split
+	if !n.sound {
 		return "else"
 	}
 	sum := sha256.Sum256([]byte(w.m.Subject + "\x00" + n.ID))

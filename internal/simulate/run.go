@@ -1,0 +1,213 @@
+package simulate
+
+import (
+	"context"
+	"encoding/json"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/doctorsflow/doctorsflow/internal/event"
+	"github.com/doctorsflow/doctorsflow/internal/store"
+	"github.com/doctorsflow/doctorsflow/internal/workflow"
+)
+
+// Cohort simulates every subject, on all processors; runs are in the order of
+// the subjects. It ends early, with ctx's error, when ctx is done.
+func (m *Machine) Cohort(ctx context.Context, subjects []store.Subject) ([]Run, error) {
+	runs := make([]Run, len(subjects))
+	next := make(chan int)
+	var wg sync.WaitGroup
+	const chunk = 64
+	for range runtime.GOMAXPROCS(0) {
+		wg.Go(func() {
+			for from := range next {
+				for i := from; i < min(from+chunk, len(subjects)); i++ {
+					runs[i] = m.Run(&subjects[i])
+				}
+			}
+		})
+	}
+	for i := 0; i < len(subjects) && ctx.Err() == nil; i += chunk {
+		next <- i
+	}
+	close(next)
+	wg.Wait()
+	return runs, ctx.Err()
+}
+
+// Run simulates one subject.
+func (m *Machine) Run(s *store.Subject) Run {
+	r := &run{m: m, s: s, lane: event.Care}
+	if s.Kind == event.Campaign {
+		r.lane = event.Bulk
+	}
+	r.world = workflow.World{Patient: s.Facts}
+	if json.Unmarshal(s.Payload, &r.world.Trigger) != nil {
+		r.world.Trigger = nil
+	}
+	kind := s.Kind
+	if kind == "" {
+		kind = event.Webhook
+	}
+	r.grow(m.Rules.Plan(store.PendingTrigger{
+		Tenant: m.Tenant, Kind: kind, EventType: s.Event, ReceivedAt: s.At, Payload: s.Payload, Zone: m.Setting.Zone, SendAt: m.Setting.SendAt,
+	}, m.Definition), s.At)
+	for now, ok := r.next(); ok && !now.After(m.Until); now, ok = r.next() {
+		r.pass(now)
+	}
+	return r.told()
+}
+
+// run is a run in memory.
+type run struct {
+	m      *Machine
+	s      *store.Subject
+	lane   event.Lane
+	world  workflow.World
+	steps  []*step
+	rests  []*rest
+	passed []string
+}
+
+type step struct {
+	Step
+	plan    store.StepPlan
+	wake    time.Time // zero: nothing is left to do
+	settled time.Time // zero: no report is on its way
+	request string
+}
+
+type rest struct {
+	Rest
+	wake time.Time
+}
+
+// next is the next instant at which anything happens.
+func (r *run) next() (at time.Time, ok bool) {
+	see := func(t time.Time) {
+		if !t.IsZero() && (!ok || t.Before(at)) {
+			at, ok = t, true
+		}
+	}
+	for _, s := range r.steps {
+		see(s.wake)
+		see(s.settled)
+	}
+	for _, w := range r.rests {
+		see(w.wake)
+	}
+	return at, ok
+}
+
+// pass lets everything of one instant happen, in the order of the ledger.
+func (r *run) pass(now time.Time) {
+	due := func(t time.Time) bool { return !t.IsZero() && !t.After(now) }
+	for _, s := range slices.Clone(r.steps) {
+		if due(s.settled) {
+			s.settled = time.Time{}
+			r.report(s, now)
+		}
+	}
+	var asked []*rest
+	for _, w := range r.rests {
+		if due(w.wake) {
+			asked = append(asked, w)
+		}
+	}
+	if len(asked) > 0 {
+		r.advance(asked, now)
+		return // what it added comes first
+	}
+	for _, s := range slices.Clone(r.steps) {
+		if due(s.wake) {
+			r.send(s, now)
+		}
+	}
+}
+
+func (r *run) advance(asked []*rest, now time.Time) {
+	slices.SortStableFunc(asked, func(a, b *rest) int { return a.At.Compare(b.At) })
+	world := r.world
+	world.Happened = r.happened()
+	for _, w := range asked {
+		w.wake = time.Time{}
+		if r.s.Erased {
+			w.Outcome, w.Left = "superseded", now
+			continue
+		}
+		on := r.m.Rules.Advance(&store.Resting{
+			Rest: w.Rest.Rest, Tenant: r.m.Tenant, Patient: r.s.Patient, Lane: r.lane, Definition: r.m.Definition, Now: now,
+			Zone: r.m.Setting.Zone, SendAt: r.m.Setting.SendAt, World: world, Payload: r.s.Payload, Passed: slices.Clone(r.passed),
+		})
+		if !on.Again.IsZero() {
+			w.wake = latest(on.Again, now)
+			continue
+		}
+		w.Outcome, w.Left = on.Outcome, now
+		r.grow(on.Expansion, now)
+	}
+}
+
+// grow adds what a walk found. What is due already wakes now.
+func (r *run) grow(e store.Expansion, now time.Time) {
+	for _, p := range e.Steps {
+		s := &step{Step: Step{Node: p.Node, Channel: p.Channel, State: store.StatePlanned, Due: p.DueAt}, plan: p, wake: latest(p.DueAt, now)}
+		r.steps = append(r.steps, s)
+	}
+	for _, n := range e.Rests {
+		r.rests = append(r.rests, &rest{Rest: Rest{Rest: n}, wake: latest(n.At, now)})
+	}
+	r.passed = append(r.passed, e.Passed...)
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// happened is what expressions see of the run's messages, as the ledger sums
+// it up.
+func (r *run) happened() map[string]any {
+	all := map[string]any{}
+	for _, s := range r.steps {
+		said, _ := all[s.Node].(map[string]any)
+		if said == nil {
+			said = map[string]any{"delivered": false, "sent": false, "failed": true}
+			all[s.Node] = said
+		}
+		switch s.State {
+		case store.StateDelivered:
+			said["delivered"], said["sent"], said["failed"] = true, true, false
+		case store.StateSent:
+			said["sent"], said["failed"] = true, false
+		case store.StateFailed, store.StateParked, store.StateCancelled, store.StateSkipped, store.StateExpired:
+		default:
+			said["failed"] = false
+		}
+	}
+	return all
+}
+
+func (r *run) told() Run {
+	out := Run{Subject: r.s, Passed: r.passed}
+	for _, s := range r.steps {
+		out.Steps = append(out.Steps, s.Step)
+	}
+	slices.SortStableFunc(out.Steps, func(a, b Step) int { return a.shown().Compare(b.shown()) })
+	for _, w := range r.rests {
+		out.Rests = append(out.Rests, w.Rest)
+	}
+	return out
+}
+
+// shown is when a step happened, or is to.
+func (s Step) shown() time.Time {
+	if s.At.IsZero() {
+		return s.Due
+	}
+	return s.At
+}
