@@ -163,7 +163,11 @@ func (c *workflowImportCommand) tell(o output, name, path string, done store.Imp
 		fmt.Fprintf(o.out, "workflow %s %s a draft; publish it with --publish, or by the API\n", name, verb)
 		return
 	}
-	fmt.Fprintf(o.out, "workflow %s: version %d %s published\n", name, done.Version, verb)
+	if done.Fresh {
+		fmt.Fprintf(o.out, "workflow %s: version %d %s published\n", name, done.Version, verb)
+	} else {
+		fmt.Fprintf(o.out, "workflow %s: version %d is published already\n", name, done.Version)
+	}
 	printUnderway(o, name, c.InFlight, c.DryRun, done.Replanned)
 }
 

@@ -119,7 +119,10 @@ WHERE  e.tenant_id = $1 AND e.workflow_id = $2 AND e.version <> $3 AND e.status 
 // inFlight applies the policy to the runs of earlier versions.
 func (db *DB) inFlight(ctx context.Context, id tenant.ID, next *publication, p Publish, again func(*Replanning) NewPlan) (out Published, err error) {
 	out = Published{Workflow: next.id, Version: next.version, Fresh: next.fresh}
-	drawn := next.definition.Visual() != nil
+	drawn, off := next.definition.Visual() != nil, !*next.w.IsActive
+	if off {
+		p.InFlight = StopRuns // whatever was asked: nothing of it is sent any more
+	}
 	if p.InFlight == KeepRuns || p.InFlight == "" || p.InFlight == MigrateRuns && drawn {
 		err := db.inTenant(ctx, id, func(tx pgx.Tx) error {
 			return tx.QueryRow(ctx, countEarlier, id, next.id, next.version).Scan(&out.Runs, &out.Kept)
@@ -137,6 +140,9 @@ func (db *DB) inFlight(ctx context.Context, id tenant.ID, next *publication, p P
 	}
 	if p.InFlight == StopRuns {
 		r.Version, r.Except, r.Action, again = 0, next.version, "workflow.stop", Stop(event.WorkflowStopped)
+	}
+	if off {
+		r.Except = 0
 	}
 	out.Replanned, err = db.Replan(ctx, id, r, again)
 	return out, err

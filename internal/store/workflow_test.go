@@ -127,6 +127,30 @@ func TestARunKeepsTheTextsOfItsVersion(t *testing.T) {
 	}
 }
 
+func TestAFileThatSwitchesAWorkflowOffStopsWhatIsPlanned(t *testing.T) {
+	t.Parallel()
+	r := newReplans(t)
+	r.begin()
+	file, err := r.WorkflowFile(t.Context(), r.tenant, r.workflow, store.FileOf{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file.Workflow.IsActive = new(false)
+	for _, tt := range []struct {
+		dry  bool
+		want int
+	}{{true, 3}, {false, 3}, {false, 0}} {
+		done, err := r.ImportWorkflow(t.Context(), r.tenant, file, store.ImportOptions{Publish: true, DryRun: tt.dry, Hand: hand}, planner.Again)
+		if err != nil || done.Cancelled != tt.want || done.Fresh {
+			t.Errorf("%+v: %+v, %v", tt, done.Published, err)
+		}
+	}
+	if n := r.count(`SELECT count(*) FROM steps WHERE reason = 'workflow_stopped'`); n != 3 {
+		t.Errorf("%d steps are stopped", n)
+	}
+	r.holds()
+}
+
 // Of those who change one draft at once, one wins and the others are told.
 func TestNoChangeOfADraftIsLost(t *testing.T) {
 	t.Parallel()
