@@ -27,6 +27,7 @@ type Ledger interface {
 	MessageLogs
 	Executions
 	Workflows
+	OptOuts
 	Parked
 	AuditLog
 	Simulations
@@ -107,6 +108,9 @@ func (a *API) routes(mux *http.ServeMux) {
 	register(a, executionPlan(a.config.DB))
 	register(a, stopExecution(a.config.DB))
 	a.registerWorkflows()
+	register(a, listOptOuts(a.config.DB))
+	register(a, optOutPatient(a.config.DB))
+	register(a, liftOptOut(a.config.DB))
 	register(a, simulateWorkflow(a.config.DB, a.config.Rules))
 	register(a, listParked(a.config.DB))
 	register(a, retryParked(a.config.DB))

@@ -17,6 +17,7 @@ import (
 	"github.com/doctorsflow/doctorsflow/internal/auth"
 	"github.com/doctorsflow/doctorsflow/internal/clinic"
 	"github.com/doctorsflow/doctorsflow/internal/store"
+	"github.com/doctorsflow/doctorsflow/internal/workflow"
 )
 
 // place is where an operation takes an id or a cursor.
@@ -52,6 +53,10 @@ var idTable = map[place]func(c *seeded) string{
 	{"stop-execution", "path", "id"}:               func(c *seeded) string { return c.execution },
 	{"simulate-workflow", "path", "id"}:            func(c *seeded) string { return c.workflow.String() },
 	{"simulate-workflow", "body", "/patient_ids"}:  func(c *seeded) string { return c.patient },
+	{"list-opt-outs", "path", "id"}:                func(c *seeded) string { return c.patient },
+	{"opt-out-patient", "path", "id"}:              func(c *seeded) string { return c.patient },
+	{"lift-opt-out", "path", "id"}:                 func(c *seeded) string { return c.patient },
+	{"lift-opt-out", "path", "opt_out_id"}:         func(c *seeded) string { return c.optOut() },
 	{"retry-parked-step", "path", "id"}:            func(c *seeded) string { return c.takeParked() },
 	{"drop-parked-step", "path", "id"}:             func(c *seeded) string { return c.takeParked() },
 }
@@ -69,6 +74,8 @@ var bodies = map[string]string{
 	"import-workflow":     `{"file":"workflow: {name: x}"}`,
 	"drop-parked-step":    `{"reason":"not needed any more"}`,
 	"simulate-workflow":   `{"at":"2030-01-01T10:00:00+09:00","patient_ids":[]}`,
+	"opt-out-patient":     `{"channel":"sms","class":"marketing"}`,
+	"lift-opt-out":        `{"reason":"asked at the desk"}`,
 }
 
 // public are the paths without an operation, which tell nothing of any tenant.
@@ -140,6 +147,20 @@ func (c *seeded) twoVersions() string {
 		}
 	}
 	return c.versions
+}
+
+// optOut gives an opt-out of the clinic's patient that stands.
+func (c *seeded) optOut() string {
+	c.l.t.Helper()
+	patient := uuid.MustParse(c.patient)
+	if _, err := c.l.db.OptOut(c.l.t.Context(), c.tenant, patient, store.OptOut{Class: workflow.Auth, Source: "api"}, store.Hand{Actor: "cli:test"}); err != nil {
+		c.l.t.Fatal(err)
+	}
+	list, err := c.l.db.OptOuts(c.l.t.Context(), c.tenant, patient)
+	if err != nil || len(list) == 0 {
+		c.l.t.Fatal(list, err)
+	}
+	return list[0].ID.String()
 }
 
 func (c *seeded) cursor(list string) string {

@@ -30,6 +30,9 @@ var permissions = map[string][]auth.Role{
 	"drop-parked-step":       {auth.Owner, auth.Staff},
 	"list-audit-log":         {auth.Owner},
 	"simulate-workflow":      {auth.Owner, auth.Staff},
+	"list-opt-outs":          {auth.Owner, auth.Staff, auth.Viewer, auth.Integration},
+	"opt-out-patient":        {auth.Owner, auth.Staff, auth.Integration},
+	"lift-opt-out":           {auth.Owner, auth.Staff},
 }
 
 // permitted reports whether p may call an operation, which only reads or also

@@ -140,11 +140,11 @@ func replan(ctx context.Context, o output, db *store.DB, id tenant.ID, name stri
 	case err != nil:
 		return err
 	}
-	printReplanned(o, name, r.DryRun, done)
+	printRuns(o, name, r.DryRun, done)
 	return nil
 }
 
-func printReplanned(o output, name string, dry bool, done store.Replanned) {
+func printRuns(o output, name string, dry bool, done store.Replanned) {
 	verb := "changed"
 	if dry {
 		verb = "would be changed"

@@ -179,7 +179,7 @@ func printUnderway(o output, name, policy string, dry bool, r store.Replanned) {
 		fmt.Fprintf(o.out, "workflow %s: %d runs under way, with %d messages planned, go on by the version that they began with\n", name, r.Runs, r.Kept)
 		return
 	}
-	printReplanned(o, name, dry, r)
+	printRuns(o, name, dry, r)
 }
 
 func importFailed(path string, err error) error {

@@ -36,6 +36,7 @@ var doors = map[string]struct{ why, callers string }{
 	"PublishWorkflow":  {"a clinic's own workflow; its runs in flight", "api.publishWorkflow"},
 	"SwitchWorkflow":   {"a clinic's own workflow; its runs in flight", "api.deleteWorkflow api.switchWorkflow"},
 	"ImportWorkflow":   {"a clinic's own workflow; its runs in flight", "api.importWorkflow cmd/doctorsflow.Run"},
+	"OptOut":           {"a clinic's own patient, and whoever of the clinic has the number", "api.optOutPatient cmd/doctorsflow.Run"},
 	"Queues":           {"who has work that is due", "api.lag dispatcher.pass planner.pass"},
 	"LeaseSteps":       {"due steps go out", "planner.steps"},
 	"ExpireSteps":      {"what is over ends", "planner.steps"},
