@@ -44,6 +44,10 @@ func TestADrawingKeepsEveryByteThroughAllOfIt(t *testing.T) {
 	l.mine.edit(http.MethodPatch, "/"+w.ID, "*", `{"visual_data":`+string(text)+`}`, 200)
 	same("saved as text", l.mine, w.ID)
 
+	large := `{"nodes":[],"edges":[],"x":[` + strings.Repeat("0,", 50_000) + `0]}`
+	if got := l.mine.edit(http.MethodPost, "", "", `{"name":"큰 그림","visual_data":`+large+`}`, 200); string(got.VisualData) != large {
+		t.Error("a large drawing is not kept")
+	}
 	want, _ := workflow.Compact(odd)
 	for i, format := range []string{"yaml", "json"} {
 		file := l.do(http.MethodGet, "/api/workflows/"+w.ID+"/export?format="+format, l.mine.keys[auth.Staff]).Body.String()

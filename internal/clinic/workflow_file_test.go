@@ -195,3 +195,24 @@ func TestTheEditorsObjectMayStandInAJSONFile(t *testing.T) {
 		t.Errorf("%v: %q", err, f.Workflow.VisualData)
 	}
 }
+
+func TestAProblemPointsIntoTheFile(t *testing.T) {
+	t.Parallel()
+	f, err := clinic.ParseWorkflowFile([]byte("workflow: {name: a, trigger_type: webhook, steps: [{node: first, day: 1, template: t}, {day: 1, template: none}]}\ntemplates: [{name: t, sms_text: 🙂}]"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, missing := f.Workflow.Build(f.ByName())
+	f.Workflow.Steps = f.Workflow.Steps[:1]
+	_, emoji := f.Workflow.Build(f.ByName())
+	f.Workflow.Steps, f.Workflow.VisualData = nil, `{"nodes":[{"id":"a","type":"exit"}],"edges":[]}`
+	_, drawn := f.Workflow.Build(f.ByName())
+	var got []string
+	for _, p := range append(append(missing, emoji...), drawn...) {
+		got = append(got, p.Node+" "+p.Pointer)
+	}
+	want := []string{"2 /steps/1/template", "first /steps/0/template/sms_text", " /visual_data/nodes"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}

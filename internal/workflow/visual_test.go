@@ -184,6 +184,16 @@ func TestADrawingHasLimitsThatAreTold(t *testing.T) {
 			t.Errorf("%s: %+v", name, problems)
 		}
 	}
+	bad, _ := workflow.ParseVisual(manyOf(26, "condition", strings.ReplaceAll(asked(20), `"true"`, `"("`)))
+	read := 0
+	for _, p := range workflow.CheckVisual(bad, drawnTemplates) {
+		if strings.Contains(p.English, "cannot be used") {
+			read++
+		}
+	}
+	if read != workflow.MaxExpressions {
+		t.Errorf("%d expressions were read", read)
+	}
 	for name, drawing := range map[string][]byte{"200 messages": manyOf(200, "message", `{"template":"survey"}`), "400 days": append(manyOf(400, "delay", `{"days":1}`), ' ')} {
 		v, _ := workflow.ParseVisual(drawing)
 		for _, p := range workflow.CheckVisual(v, drawnTemplates) {
