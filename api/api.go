@@ -26,6 +26,7 @@ type Ledger interface {
 	auth.Identities
 	MessageLogs
 	Executions
+	Workflows
 	OptOuts
 	Parked
 	AuditLog
@@ -49,6 +50,8 @@ type Config struct {
 	Edge *edge.Edge
 	// Rates bounds what callers may ask.
 	Rates Rates
+	// Again is how the planner makes a run's plan anew, for what is published.
+	Again Again
 	// Rules are those of the running path, for simulations.
 	Rules simulate.Rules
 	// Checks are asked for readiness beside the built-in ones.
@@ -104,6 +107,7 @@ func (a *API) routes(mux *http.ServeMux) {
 	register(a, listExecutions(a.config.DB))
 	register(a, executionPlan(a.config.DB))
 	register(a, stopExecution(a.config.DB))
+	a.registerWorkflows()
 	register(a, listOptOuts(a.config.DB))
 	register(a, optOutPatient(a.config.DB))
 	register(a, liftOptOut(a.config.DB))

@@ -13,6 +13,7 @@ import (
 	"github.com/doctorsflow/doctorsflow/internal/edge"
 	"github.com/doctorsflow/doctorsflow/internal/problem"
 	"github.com/doctorsflow/doctorsflow/internal/strictjson"
+	"github.com/doctorsflow/doctorsflow/internal/workflow"
 )
 
 // maxBody bounds a body, in bytes, where the operation does not.
@@ -26,6 +27,14 @@ var once = []string{"Content-Type", "Content-Encoding", "Idempotency-Key", "If-M
 // what decodes the body reads the last of them.
 var bodyLimits = strictjson.Limits{FoldCase: true}
 
+// largeBodies are the limits of operations that take whole workflows: nodes of
+// a drawing by the thousand, one level deeper, or a file as one text.
+var largeBodies = map[string]strictjson.Limits{
+	"create-workflow": {FoldCase: true, Values: 110_000, Depth: strictjson.DefaultDepth + 1, String: workflow.MaxVisualBytes + 1},
+	"update-workflow": {FoldCase: true, Values: 110_000, Depth: strictjson.DefaultDepth + 1, String: workflow.MaxVisualBytes + 1},
+	"import-workflow": {FoldCase: true, String: 2 * workflow.MaxVisualBytes},
+}
+
 // checkBody refuses a body that two readers could read in two ways, before
 // anything is decoded, and whatever is sent where no body is taken. It reads
 // the whole body, which the operation bounds.
@@ -33,6 +42,10 @@ func checkBody(op *huma.Operation, next http.Handler) http.Handler {
 	limit := op.MaxBodyBytes
 	if limit <= 0 {
 		limit = maxBody
+	}
+	limits, large := largeBodies[op.OperationID]
+	if !large {
+		limits = bodyLimits
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		slug, fields := problem.Slug(""), []problem.Field(nil)
@@ -46,7 +59,7 @@ func checkBody(op *huma.Operation, next http.Handler) http.Handler {
 			body, slug = readBody(w, r, op.RequestBody != nil, limit)
 		}
 		if slug == "" && len(body) > 0 {
-			slug, fields = checkJSON(body)
+			slug, fields = checkJSON(body, limits)
 		}
 		if slug != "" {
 			w.Header().Set("Connection", "close") // what is left of the body is not read
@@ -83,8 +96,8 @@ func readBody(w http.ResponseWriter, r *http.Request, wanted bool, limit int64) 
 	return body, ""
 }
 
-func checkJSON(body []byte) (problem.Slug, []problem.Field) {
-	err := strictjson.Check(body, bodyLimits)
+func checkJSON(body []byte, limits strictjson.Limits) (problem.Slug, []problem.Field) {
+	err := strictjson.Check(body, limits)
 	if err == nil {
 		return "", nil
 	}

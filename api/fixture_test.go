@@ -75,6 +75,9 @@ type server struct {
 	log *lockedBuffer
 }
 
+// keepPlan stands for the planner, whose own tests say what becomes of a plan.
+func keepPlan(*store.Replanning) store.NewPlan { return store.NewPlan{} }
+
 // freely is an edge and rates that no test meets.
 var freely = struct {
 	edge  edge.Config
@@ -91,7 +94,7 @@ func serveAt(t testing.TB, db Ledger, broker Broker, c edge.Config, rates Rates)
 	s := &server{t: t, reg: prometheus.NewPedanticRegistry(), log: &lockedBuffer{}}
 	mux, door := http.NewServeMux(), edge.New(c, s.reg)
 	s.api = Register(mux, Config{
-		DB: db, Broker: broker, Registry: s.reg, Routes: true, Edge: door, Rules: rules, Rates: rates, Logger: slog.New(slog.NewTextHandler(s.log, nil)),
+		DB: db, Broker: broker, Registry: s.reg, Routes: true, Edge: door, Rules: rules, Again: keepPlan, Rates: rates, Logger: slog.New(slog.NewTextHandler(s.log, nil)),
 	})
 	s.mux = door.Handler(mux)
 	return s
@@ -108,6 +111,9 @@ func (s *server) send(method, target, key, body string) *httptest.ResponseRecord
 	r := httptest.NewRequest(method, "/", strings.NewReader(body))
 	if body != "" {
 		r.Header.Set("Content-Type", "application/json")
+	}
+	if method == http.MethodPatch {
+		r.Header.Set("If-Match", "*")
 	}
 	path, query, _ := strings.Cut(target, "?")
 	r.URL.Path, r.URL.RawQuery = path, query // as they come, however broken
@@ -255,6 +261,9 @@ func (o *office) message(number string, state store.State) uuid.UUID {
 	check(err)
 	if len(due) != 1 {
 		o.l.t.Fatalf("%d due steps, want 1", len(due))
+	}
+	if state == store.StatePlanned {
+		return due[0].ID
 	}
 	claims, err := db.ClaimSteps(ctx, due, func(*store.Candidate) store.Decision { return store.Decision{Claim: true, Content: "안녕하세요"} })
 	check(err)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/doctorsflow/doctorsflow/internal/clinic"
 	"github.com/doctorsflow/doctorsflow/internal/event"
 	"github.com/doctorsflow/doctorsflow/internal/store"
 	"github.com/doctorsflow/doctorsflow/internal/tenant"
@@ -69,6 +70,43 @@ func (f *fakeLedger) ExecutionPlan(context.Context, tenant.ID, uuid.UUID) (store
 
 func (f *fakeLedger) StopExecution(context.Context, tenant.ID, uuid.UUID, store.Hand) (store.Replanned, error) {
 	return store.Replanned{Runs: 1}, nil
+}
+
+// Nothing of workflows is asked of a fake ledger but whether it may be asked.
+func (f *fakeLedger) WorkflowPage(context.Context, tenant.ID, store.WorkflowQuery) (p store.Page[store.WorkflowView], err error) {
+	return p, nil
+}
+
+func (f *fakeLedger) Workflow(context.Context, tenant.ID, uuid.UUID) (w store.WorkflowView, err error) {
+	return w, nil
+}
+
+func (f *fakeLedger) CreateWorkflow(context.Context, tenant.ID, clinic.Workflow) (w store.WorkflowView, err error) {
+	return w, nil
+}
+
+func (f *fakeLedger) ChangeDraft(context.Context, tenant.ID, uuid.UUID, int32, func(*clinic.Workflow)) (w store.WorkflowView, err error) {
+	return w, nil
+}
+
+func (f *fakeLedger) PublishWorkflow(context.Context, tenant.ID, store.Publish, func(*store.Replanning) store.NewPlan) (p store.Published, err error) {
+	return p, nil
+}
+
+func (f *fakeLedger) SwitchWorkflow(context.Context, tenant.ID, uuid.UUID, store.Switch, bool, store.Hand) (r store.Replanned, err error) {
+	return r, nil
+}
+
+func (f *fakeLedger) WorkflowVersions(context.Context, tenant.ID, uuid.UUID, store.WorkflowQuery) (p store.Page[store.WorkflowVersion], err error) {
+	return p, nil
+}
+
+func (f *fakeLedger) WorkflowFile(context.Context, tenant.ID, uuid.UUID, store.FileOf) (w clinic.WorkflowFile, err error) {
+	return w, nil
+}
+
+func (f *fakeLedger) ImportWorkflow(context.Context, tenant.ID, clinic.WorkflowFile, store.ImportOptions, func(*store.Replanning) store.NewPlan) (i store.Imported, err error) {
+	return i, nil
 }
 
 func (f *fakeLedger) Definition(context.Context, tenant.ID, uuid.UUID, int32) (*workflow.Definition, error) {
@@ -217,7 +255,7 @@ func TestHostileRequestsAreNeitherEchoedNorOurFault(t *testing.T) {
 	}
 	for _, path := range []string{
 		"/api", "/api/", "/api/nothing", "/api/message-logs/", "/api/message-logs/" + canary, "/api/" + canary, "/" + canary, "/",
-		"/api/MESSAGE-LOGS", "/problems/", "/api/message-logs%00", "/api/workflows",
+		"/api/MESSAGE-LOGS", "/problems/", "/api/message-logs%00", "/api/workflow",
 	} {
 		n++
 		w := s.do(http.MethodGet, path, fakeKey)

@@ -15,6 +15,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/doctorsflow/doctorsflow/internal/auth"
+	"github.com/doctorsflow/doctorsflow/internal/clinic"
 	"github.com/doctorsflow/doctorsflow/internal/store"
 	"github.com/doctorsflow/doctorsflow/internal/workflow"
 )
@@ -34,6 +35,16 @@ var idTable = map[place]func(c *seeded) string{
 	{"list-executions", "query", "workflow_id"}:    func(c *seeded) string { return c.workflow.String() },
 	{"list-executions", "query", "patient_id"}:     func(c *seeded) string { return c.patient },
 	{"list-executions", "query", "cursor"}:         func(c *seeded) string { return c.cursor("/api/workflows/executions") },
+	{"list-workflows", "query", "cursor"}:          func(c *seeded) string { return c.cursor("/api/workflows") },
+	{"get-workflow", "path", "id"}:                 func(c *seeded) string { return c.workflow.String() },
+	{"update-workflow", "path", "id"}:              func(c *seeded) string { return c.newWorkflow() },
+	{"delete-workflow", "path", "id"}:              func(c *seeded) string { return c.newWorkflow() },
+	{"publish-workflow", "path", "id"}:             func(c *seeded) string { return c.newWorkflow() },
+	{"activate-workflow", "path", "id"}:            func(c *seeded) string { return c.newWorkflow() },
+	{"deactivate-workflow", "path", "id"}:          func(c *seeded) string { return c.newWorkflow() },
+	{"export-workflow", "path", "id"}:              func(c *seeded) string { return c.workflow.String() },
+	{"list-workflow-versions", "path", "id"}:       func(c *seeded) string { return c.twoVersions() },
+	{"list-workflow-versions", "query", "cursor"}:  func(c *seeded) string { return c.cursor("/api/workflows/" + c.twoVersions() + "/versions") },
 	{"list-parked-steps", "query", "workflow_id"}:  func(c *seeded) string { return c.workflow.String() },
 	{"list-parked-steps", "query", "cursor"}:       func(c *seeded) string { return c.cursor("/api/parked-steps") },
 	{"list-audit-log", "query", "patient_id"}:      func(c *seeded) string { return c.patient },
@@ -53,12 +64,18 @@ var idTable = map[place]func(c *seeded) string{
 // bodies are what the operations with a body are sent; every field that is an
 // id is replaced.
 var bodies = map[string]string{
-	"retry-parked-step": `{"mode":"ask"}`,
-	"opt-out-patient":   `{"channel":"sms","class":"marketing"}`,
-	"lift-opt-out":      `{"reason":"asked at the desk"}`,
-	"simulate-workflow": `{"at":"2030-01-01T10:00:00+09:00","patient_ids":[]}`,
-	"stop-execution":    `{"reason":"moved away"}`,
-	"drop-parked-step":  `{"reason":"not needed any more"}`,
+	"retry-parked-step":   `{"mode":"ask"}`,
+	"stop-execution":      `{"reason":"moved away"}`,
+	"create-workflow":     `{"name":"x"}`,
+	"update-workflow":     `{"send_at":"11:00"}`,
+	"publish-workflow":    `{}`,
+	"activate-workflow":   `{"reason":"x"}`,
+	"deactivate-workflow": `{"reason":"x"}`,
+	"import-workflow":     `{"file":"workflow: {name: x}"}`,
+	"drop-parked-step":    `{"reason":"not needed any more"}`,
+	"simulate-workflow":   `{"at":"2030-01-01T10:00:00+09:00","patient_ids":[]}`,
+	"opt-out-patient":     `{"channel":"sms","class":"marketing"}`,
+	"lift-opt-out":        `{"reason":"asked at the desk"}`,
 }
 
 // public are the paths without an operation, which tell nothing of any tenant.
@@ -73,11 +90,13 @@ type seeded struct {
 	*office
 	patient, execution string
 	parkedSteps        []string
+	versions           string // a workflow that was published twice
 }
 
 func (l *ledger) seed(o *office) *seeded {
 	l.t.Helper()
 	c := &seeded{office: o}
+	c.newWorkflow() // so that the list of workflows has two pages
 	for i, s := range []store.State{store.StateClaimed, store.StateSent, store.StateFailed, store.StateDelivered} {
 		o.message(fmt.Sprintf("010-0000-000%d", i), s)
 	}
@@ -99,6 +118,35 @@ func (c *seeded) takeParked() string {
 	step := c.parkedSteps[0]
 	c.parkedSteps = c.parkedSteps[1:]
 	return step
+}
+
+// newWorkflow makes a draft that can be published.
+func (c *seeded) newWorkflow() string {
+	c.l.t.Helper()
+	w, err := c.l.db.CreateWorkflow(c.l.t.Context(), c.tenant, clinic.Workflow{
+		Name: uuid.NewString(), TriggerType: "webhook", Steps: []clinic.Step{{Node: "1", Type: "message", Day: new(1), Template: "care"}},
+	})
+	if err != nil {
+		c.l.t.Fatal(err)
+	}
+	return w.ID.String()
+}
+
+// twoVersions is a workflow that was published twice.
+func (c *seeded) twoVersions() string {
+	c.l.t.Helper()
+	if c.versions != "" {
+		return c.versions
+	}
+	c.versions = c.newWorkflow()
+	for _, day := range []string{"1", "2"} {
+		for _, r := range [][3]string{{http.MethodPatch, "", `{"steps":[{"day":` + day + `,"template":"care"}]}`}, {http.MethodPost, "/publish", `{}`}} {
+			if w := c.l.send(r[0], "/api/workflows/"+c.versions+r[1], c.keys[auth.Owner], r[2]); w.Code != http.StatusOK {
+				c.l.t.Fatal(w.Code, w.Body)
+			}
+		}
+	}
+	return c.versions
 }
 
 // optOut gives an opt-out of the clinic's patient that stands.

@@ -256,6 +256,18 @@ func TestEveryRoleMayDoWhatTheTableSaysAndNoMore(t *testing.T) {
 		"/api/patients/{id}/opt-outs/{opt_out_id}/lift": {auth.Owner: 404, auth.Staff: 404, auth.Viewer: 403, auth.Integration: 403},
 		"/api/parked-steps/{id}/retry":                  {auth.Owner: 404, auth.Staff: 404, auth.Viewer: 403, auth.Integration: 403},
 		"/api/parked-steps/{id}/drop":                   {auth.Owner: 404, auth.Staff: 404, auth.Viewer: 403, auth.Integration: 403},
+		"/api/workflows/{id}/versions":                  {auth.Owner: 404, auth.Staff: 404, auth.Viewer: 404, auth.Integration: 403},
+		"/api/workflows/{id}/export":                    {auth.Owner: 404, auth.Staff: 404, auth.Viewer: 404, auth.Integration: 403},
+		"/api/workflows/{id}/publish":                   {auth.Owner: 404, auth.Staff: 404, auth.Viewer: 403, auth.Integration: 403},
+		"/api/workflows/{id}/activate":                  {auth.Owner: 404, auth.Staff: 404, auth.Viewer: 403, auth.Integration: 403},
+		"/api/workflows/{id}/deactivate":                {auth.Owner: 404, auth.Staff: 404, auth.Viewer: 403, auth.Integration: 403},
+		"DELETE /api/workflows/{id}":                    {auth.Owner: 404, auth.Staff: 404, auth.Viewer: 403, auth.Integration: 403},
+		"GET /api/workflows/{id}":                       {auth.Owner: 404, auth.Staff: 404, auth.Viewer: 404, auth.Integration: 403},
+		"GET /api/workflows":                            {auth.Owner: 200, auth.Staff: 200, auth.Viewer: 200, auth.Integration: 403},
+		// Whoever is let in has said something that is not understood.
+		"PATCH /api/workflows/{id}": {auth.Owner: 422, auth.Staff: 422, auth.Viewer: 403, auth.Integration: 403},
+		"POST /api/workflows":       {auth.Owner: 422, auth.Staff: 422, auth.Viewer: 403, auth.Integration: 403},
+		"/api/workflows/import":     {auth.Owner: 422, auth.Staff: 422, auth.Viewer: 403, auth.Integration: 403},
 	}
 	known := map[string]bool{}
 	for path, op := range operations(l.api.huma.OpenAPI()) {

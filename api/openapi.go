@@ -29,7 +29,7 @@ func document() huma.Config {
 			Servers: []*huma.Server{{URL: "/"}},
 			Tags: []*huma.Tag{
 				{Name: "Messages", Description: "What was sent, by which channel, and what became of it."},
-				{Name: "Workflows", Description: "Which runs were started, and where their steps are."},
+				{Name: "Workflows", Description: "What happens after a visit: drafts and versions, which runs were started, and where their steps are."},
 				{Name: "Parked", Description: "What nobody can say the outcome of, and a human must decide."},
 			},
 			Components: &huma.Components{
@@ -62,6 +62,13 @@ func problemSchema() *huma.Schema {
 			"code":    text("What is wrong there; stable."),
 		},
 	}
+	workflowProblem := &huma.Schema{
+		Type: huma.TypeObject, Required: []string{"pointer", "message", "message_ko"}, AdditionalProperties: false,
+		Properties: map[string]*huma.Schema{
+			"node": text("The node's id or name."), "pointer": text("JSON pointer into the workflow."),
+			"message": text("In English."), "message_ko": text("In Korean."),
+		},
+	}
 	return &huma.Schema{
 		Type: huma.TypeObject, Required: []string{"type", "title", "status", "instance"}, AdditionalProperties: false,
 		Properties: map[string]*huma.Schema{
@@ -71,6 +78,7 @@ func problemSchema() *huma.Schema {
 			"detail":   text("What to do about it."),
 			"instance": text("urn:req:<request id>, as in the X-Request-Id header."),
 			"errors":   {Type: huma.TypeArray, Items: field},
+			"problems": {Type: huma.TypeArray, Items: workflowProblem, Description: "What is wrong with a workflow, for whom drew it."},
 		},
 	}
 }

@@ -25,6 +25,8 @@ type operation[I, O any] struct {
 	do   func(ctx context.Context, by auth.Principal, in *I) (*O, error)
 	// told is what the audit log keeps of it; see [register].
 	told telling[O]
+	// answer documents what a [written] answer holds; nil for others.
+	answer func(huma.Registry) *huma.Response
 }
 
 // patience is how long a caller waits for Postgres.
@@ -41,6 +43,9 @@ func register[I, O any](a *API, op operation[I, O]) {
 		op.more = append(slices.Clone(op.more), problem.RequestTimeout, problem.PayloadTooLarge, problem.UnsupportedMediaType)
 	}
 	op.Responses = problems(a.huma.OpenAPI().Components.Schemas, op.more)
+	if op.answer != nil {
+		op.Responses["200"] = op.answer(a.huma.OpenAPI().Components.Schemas)
+	}
 	op.Extensions = map[string]any{"x-roles": permissions[op.OperationID]}
 	huma.Register(a.huma, op.Operation, func(ctx context.Context, in *I) (*O, error) {
 		by, ok := auth.From(ctx)

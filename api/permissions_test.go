@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -30,11 +31,14 @@ func operationsOf(a *API) (list [][4]string) {
 			_, after, _ := strings.Cut(rest, "}")
 			target = before + uuid.NewString() + after
 		}
-		if item.Get != nil {
-			list = append(list, [4]string{item.Get.OperationID, http.MethodGet, target})
-		}
-		if item.Post != nil {
-			list = append(list, [4]string{item.Post.OperationID, http.MethodPost, target, `{"note":"x"}`})
+		for _, op := range []*huma.Operation{item.Get, item.Post, item.Patch, item.Delete} {
+			switch {
+			case op == nil:
+			case op.RequestBody == nil:
+				list = append(list, [4]string{op.OperationID, op.Method, target})
+			default:
+				list = append(list, [4]string{op.OperationID, op.Method, target, `{"note":"x"}`})
+			}
 		}
 	}
 	slices.SortFunc(list, func(a, b [4]string) int { return strings.Compare(a[0], b[0]) })

@@ -14,6 +14,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/validation"
 
+	"github.com/doctorsflow/doctorsflow/internal/clinic"
 	"github.com/doctorsflow/doctorsflow/internal/problem"
 	"github.com/doctorsflow/doctorsflow/internal/store"
 )
@@ -30,7 +31,7 @@ func init() {
 		return format
 	}
 	huma.NewError = func(status int, _ string, errs ...error) huma.StatusError {
-		return &failure{judge(status, errs)}
+		return &failure{Problem: judge(status, errs)}
 	}
 	huma.NewErrorWithContext = func(ctx huma.Context, status int, _ string, errs ...error) huma.StatusError {
 		return newFailure(ctx.Context(), judge(status, errs))
@@ -38,11 +39,15 @@ func init() {
 }
 
 // failure is a problem document as huma writes it.
-type failure struct{ problem.Problem }
+type failure struct {
+	problem.Problem
+	// Problems are those of the caller's own workflow, each with a sentence.
+	Problems []drawnProblem `json:"problems,omitempty"`
+}
 
 func newFailure(ctx context.Context, p problem.Problem) *failure {
 	p.Instance = "urn:req:" + problem.RequestID(ctx)
-	return &failure{p}
+	return &failure{Problem: p}
 }
 
 // Error implements error.
@@ -66,11 +71,24 @@ const retryAfter = 5 * time.Second
 func (a *API) fail(ctx context.Context, operation string, err error) error {
 	var answered *failure
 	var refused *store.RefusedError
+	var invalid *clinic.InvalidWorkflowError
 	switch {
 	case errors.As(err, &answered):
 		return answered
 	case errors.As(err, &refused):
 		return newFailure(ctx, refusalOf(refused))
+	case errors.As(err, &invalid):
+		f := newFailure(ctx, problem.New(problem.InvalidWorkflow).WithDetail("It cannot be published as it is; see problems."))
+		f.Problems = showProblems(invalid.Problems)
+		return f
+	case errors.Is(err, store.ErrDraftMoved):
+		return newFailure(ctx, problem.New(problem.PreconditionFailed))
+	case errors.Is(err, store.ErrNameTaken):
+		return newFailure(ctx, problem.New(problem.Conflict).WithDetail("Another workflow has this name; it may be a deleted one.").WithErrors(problem.Field{Pointer: "/name", Code: "name-taken"}))
+	case errors.Is(err, store.ErrTooMany):
+		return newFailure(ctx, problem.New(problem.Conflict).WithDetail("A clinic has at most 1,000 workflows, deleted ones included. Change one of them.").WithErrors(problem.Field{Code: "too-many"}))
+	case errors.Is(err, store.ErrArchived):
+		return newFailure(ctx, problem.New(problem.Conflict).WithDetail("The workflow is deleted. Activate it first.").WithErrors(problem.Field{Code: "deleted"}))
 	case errors.Is(err, store.ErrNote):
 		return newFailure(ctx, problem.New(problem.InvalidPayload).WithErrors(problem.Field{Pointer: "/reason", Code: "not-a-note"}))
 	case errors.Is(err, store.ErrNoNumber):

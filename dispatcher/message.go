@@ -54,11 +54,15 @@ func render(c *store.Candidate, m workflow.Message) (*message, error) {
 	return out, nil
 }
 
-// value finds a variable: a mapping into the payload, else a built-in one.
+// value finds a variable: a mapping into the payload, else the message's own
+// value, else a built-in one.
 func value(c *store.Candidate, m workflow.Message, name string) (string, bool) {
 	if pointer, ok := m.Variables[name]; ok {
 		v, ok := strictjson.LookupText(c.Payload, pointer)
 		return v, ok && v != ""
+	}
+	if v := m.Values[name]; v != "" {
+		return v, true
 	}
 	switch name {
 	case "환자명", "patient":

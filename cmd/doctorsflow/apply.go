@@ -104,7 +104,7 @@ func printChanges(w io.Writer, a store.Applied) {
 			fmt.Fprintf(w, "~ %-9s %s: %s\n", c.Kind, c.Name, strings.Join(c.Fields, ", "))
 		}
 	}
-	for _, kind := range []string{"tenant", "account", "template", "workflow", "webhook", "patient"} {
+	for _, kind := range []string{"tenant", "account", "template", "workflow", "draft", "webhook", "patient"} {
 		if n := unchanged[kind]; n > 0 {
 			fmt.Fprintf(w, "= %-9s %d unchanged\n", kind, n)
 		}

@@ -24,7 +24,18 @@ func (c *simulateCommand) readFile() (*clinic.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return clinic.Parse(b)
+	f, err := clinic.Parse(b)
+	if err == nil {
+		return f, nil
+	}
+	one, notOne := clinic.ParseWorkflowFile(b) // as workflow export writes it
+	if notOne != nil {
+		return nil, err
+	}
+	if c.Tenant == "" {
+		return nil, errors.New("this is the file of one workflow, without a clinic: give --tenant too")
+	}
+	return &clinic.File{Workflows: []clinic.Workflow{one.Workflow}, Templates: one.Templates}, nil
 }
 
 // ofFile is the clinic of a file: nothing else is looked at.

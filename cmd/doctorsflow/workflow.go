@@ -20,6 +20,10 @@ type workflowCommand struct {
 	List    workflowListCommand    `cmd:"" help:"List a clinic's workflows, with the runs under way."`
 	Migrate workflowMigrateCommand `cmd:"" help:"Have the runs under way go on by the published version."`
 	Stop    workflowStopCommand    `cmd:"" help:"Stop the runs under way of a workflow, or one run."`
+	Export  workflowExportCommand  `cmd:"" help:"Write a workflow as a file, for git."`
+	Import  workflowImportCommand  `cmd:"" help:"Make a clinic's workflows be what files say."`
+	Check   workflowCheckCommand   `cmd:"" help:"Say what keeps a workflow's file from being published; needs no ledger."`
+	Schema  workflowSchemaCommand  `cmd:"" help:"Print the JSON Schema of a workflow's file, for editors."`
 }
 
 type workflowListCommand struct {
@@ -136,15 +140,19 @@ func replan(ctx context.Context, o output, db *store.DB, id tenant.ID, name stri
 	case err != nil:
 		return err
 	}
+	printRuns(o, name, r.DryRun, done)
+	return nil
+}
+
+func printRuns(o output, name string, dry bool, done store.Replanned) {
 	verb := "changed"
-	if r.DryRun {
+	if dry {
 		verb = "would be changed"
 	}
 	fmt.Fprintf(o.out, "workflow %s: %d runs %s; messages: %d kept, %d moved, %d added, %d cancelled\n", name, done.Runs, verb, done.Kept, done.Moved, done.Added, done.Cancelled)
 	if n := len(done.InFlight); n > 0 {
 		fmt.Fprintf(o.err, "%d requests are with a gateway already and may still arrive: %v\n", n, done.InFlight)
 	}
-	return nil
 }
 
 // underway tells, or changes, what is under way of the workflows that a file

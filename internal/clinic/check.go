@@ -37,6 +37,9 @@ func (f *File) Check(phones phone.Options, known func(kind, name string) bool) e
 	for _, t := range f.Templates {
 		c.unique("template", t.Name, func() bool { _, dup := templates[t.Name]; return dup })
 		templates[t.Name] = t
+		if !oneOf(t.KakaoStatus, "", workflow.Approved, workflow.Pending, workflow.Rejected) {
+			c.add("template %q: kakao_status is approved, pending or rejected", t.Name)
+		}
 	}
 	workflows := map[string]bool{}
 	for _, w := range f.Workflows {

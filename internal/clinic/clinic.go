@@ -4,12 +4,9 @@
 package clinic
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"time"
-
-	"github.com/goccy/go-yaml"
 
 	"github.com/doctorsflow/doctorsflow/internal/event"
 	"github.com/doctorsflow/doctorsflow/internal/workflow"
@@ -74,45 +71,50 @@ type Account struct {
 
 // Template is a message text, found by its name.
 type Template struct {
-	Name              string         `yaml:"name"`
-	Class             workflow.Class `yaml:"class"` // default care_followup
-	KakaoTemplateCode string         `yaml:"kakao_template_code"`
-	KakaoText         string         `yaml:"kakao_text"`
-	SMSTitle          string         `yaml:"sms_title"`
-	SMSText           string         `yaml:"sms_text"`
+	Name              string         `yaml:"name" json:"name,omitempty"`
+	Class             workflow.Class `yaml:"class" json:"class,omitempty"` // default care_followup
+	KakaoTemplateCode string         `yaml:"kakao_template_code" json:"kakao_template_code,omitempty"`
+	// KakaoStatus is where Kakao's approval stands: approved (the default),
+	// pending or rejected. A workflow is published only with what is approved.
+	KakaoStatus string `yaml:"kakao_status" json:"kakao_status,omitempty"`
+	KakaoText   string `yaml:"kakao_text" json:"kakao_text,omitempty"`
+	SMSTitle    string `yaml:"sms_title" json:"sms_title,omitempty"`
+	SMSText     string `yaml:"sms_text" json:"sms_text,omitempty"`
 }
 
 // Workflow is a linear workflow, found by its name.
 type Workflow struct {
-	Name              string            `yaml:"name"`
-	TriggerType       string            `yaml:"trigger_type"` // post_surgery, webhook, schedule
-	TargetSurgeryType string            `yaml:"target_surgery_type"`
-	IsActive          *bool             `yaml:"is_active"` // default true
-	DayLength         workflow.Duration `yaml:"day_length"`
-	SendAt            *workflow.Clock   `yaml:"send_at"`
-	IgnoreQuietHours  bool              `yaml:"ignore_quiet_hours"`
-	SendWindows       []workflow.Window `yaml:"send_windows"`
-	Steps             []Step            `yaml:"steps"`
+	Name              string            `yaml:"name" json:"name,omitempty"`
+	TriggerType       string            `yaml:"trigger_type" json:"trigger_type,omitempty"` // post_surgery, webhook, schedule
+	TargetSurgeryType string            `yaml:"target_surgery_type" json:"target_surgery_type,omitempty"`
+	IsActive          *bool             `yaml:"is_active" json:"is_active,omitempty"` // default true
+	DayLength         workflow.Duration `yaml:"day_length" json:"day_length,omitzero"`
+	SendAt            *workflow.Clock   `yaml:"send_at" json:"send_at,omitempty"`
+	IgnoreQuietHours  bool              `yaml:"ignore_quiet_hours" json:"ignore_quiet_hours,omitempty"`
+	SendWindows       []workflow.Window `yaml:"send_windows" json:"send_windows,omitempty"`
+	Steps             []Step            `yaml:"steps" json:"steps,omitempty"`
 	// VisualData is a drawing as React Flow exports it, as text; it replaces
 	// steps. Its message nodes name templates.
-	VisualData string `yaml:"visual_data"`
+	VisualData string `yaml:"visual_data" json:"visual_data,omitempty"`
 }
 
 // Step is one step of a workflow; its template is named.
 type Step struct {
-	Node         string             `yaml:"node"` // default: its place, from 1
-	Type         string             `yaml:"type"` // default message
-	Day          *int               `yaml:"day"`
-	BusinessDays *int               `yaml:"business_days"`
-	Hours        *int               `yaml:"hours"`
-	Minutes      *int               `yaml:"minutes"`
-	Seconds      *int               `yaml:"seconds"`
-	SendAt       *workflow.Clock    `yaml:"send_at"`
-	ExpiresAfter workflow.Duration  `yaml:"expires_after"`
-	Late         workflow.Late      `yaml:"late"`
-	OnUnknown    workflow.OnUnknown `yaml:"on_unknown"`
-	Template     string             `yaml:"template"`
-	Variables    map[string]string  `yaml:"variables"`
+	Node         string             `yaml:"node" json:"node,omitempty"` // default: its place, from 1
+	Type         string             `yaml:"type" json:"type,omitempty"` // default message
+	Day          *int               `yaml:"day" json:"day,omitempty"`
+	BusinessDays *int               `yaml:"business_days" json:"business_days,omitempty"`
+	Hours        *int               `yaml:"hours" json:"hours,omitempty"`
+	Minutes      *int               `yaml:"minutes" json:"minutes,omitempty"`
+	Seconds      *int               `yaml:"seconds" json:"seconds,omitempty"`
+	SendAt       *workflow.Clock    `yaml:"send_at" json:"send_at,omitempty"`
+	ExpiresAfter workflow.Duration  `yaml:"expires_after" json:"expires_after,omitzero"`
+	Late         workflow.Late      `yaml:"late" json:"late,omitempty"`
+	OnUnknown    workflow.OnUnknown `yaml:"on_unknown" json:"on_unknown,omitempty"`
+	Template     string             `yaml:"template" json:"template,omitempty"`
+	Variables    map[string]string  `yaml:"variables" json:"variables,omitempty"`
+	// Link is the value of #{링크}: where a survey is, or a photo is sent to.
+	Link string `yaml:"link" json:"link,omitempty"`
 }
 
 // Webhook is an endpoint, found by its name.
@@ -149,10 +151,7 @@ func Parse(b []byte) (*File, error) {
 		return nil, fmt.Errorf("clinic: the file is larger than 4 MiB; bring patients in by the import instead")
 	}
 	f := new(File)
-	if err := yaml.UnmarshalWithOptions(b, f, yaml.Strict()); err != nil {
-		return nil, syntaxError(err)
-	}
-	if err := checkScalars(b); err != nil {
+	if err := readYAML(b, f); err != nil {
 		return nil, err
 	}
 	f.defaults()
@@ -176,27 +175,10 @@ func (f *File) defaults() {
 		}
 	}
 	for i := range f.Templates {
-		if f.Templates[i].Class == "" {
-			f.Templates[i].Class = workflow.CareFollowup
-		}
+		f.Templates[i].defaults()
 	}
 	for i := range f.Workflows {
-		w := &f.Workflows[i]
-		if w.TriggerType == "" {
-			w.TriggerType = "webhook"
-		}
-		if w.IsActive == nil {
-			w.IsActive = new(true)
-		}
-		for j := range w.Steps {
-			s := &w.Steps[j]
-			if s.Node == "" {
-				s.Node = fmt.Sprint(j + 1)
-			}
-			if s.Type == "" {
-				s.Type = "message"
-			}
-		}
+		f.Workflows[i].defaults()
 	}
 	for i := range f.Webhooks {
 		w := &f.Webhooks[i]
@@ -224,16 +206,20 @@ func (w Workflow) Definition(templates map[string]Template) (*workflow.Definitio
 		return w.drawing(templates)
 	}
 	d := &workflow.Definition{DayLength: w.DayLength, SendAt: w.SendAt, IgnoreQuietHours: w.IgnoreQuietHours, SendWindows: w.SendWindows}
-	for _, s := range w.Steps {
+	var problems []workflow.Problem
+	for i, s := range w.Steps {
 		t, ok := templates[s.Template]
 		if !ok {
-			return nil, fmt.Errorf("clinic: workflow %q, step %s: there is no template named %q", w.Name, s.Node, s.Template)
+			problems = append(problems, noTemplate(i, s))
 		}
 		d.Steps = append(d.Steps, workflow.Step{
 			Node: s.Node, Type: s.Type, Day: s.Day, BusinessDays: s.BusinessDays, Hours: s.Hours, Minutes: s.Minutes, Seconds: s.Seconds,
 			SendAt: s.SendAt, ExpiresAfter: s.ExpiresAfter, Late: s.Late, OnUnknown: s.OnUnknown,
-			Message: t.message(s.Variables),
+			Message: t.message(s.Variables).WithLink(s.Link),
 		})
+	}
+	if len(problems) > 0 {
+		return nil, &InvalidWorkflowError{w.Name, problems}
 	}
 	return d, nil
 }
@@ -242,7 +228,7 @@ func (w Workflow) Definition(templates map[string]Template) (*workflow.Definitio
 // told together.
 func (w Workflow) drawing(templates map[string]Template) (*workflow.Definition, error) {
 	if len(w.Steps) > 0 || w.DayLength != 0 {
-		return nil, fmt.Errorf("clinic: workflow %q: give steps or visual_data, not both; a drawing has no day_length", w.Name)
+		return nil, &InvalidWorkflowError{w.Name, []workflow.Problem{bothNotations}}
 	}
 	messages := make(map[string]workflow.Message, len(templates))
 	for name, t := range templates {
@@ -250,15 +236,10 @@ func (w Workflow) drawing(templates map[string]Template) (*workflow.Definition, 
 	}
 	d, problems := workflow.Draw([]byte(w.VisualData), messages)
 	if len(problems) > 0 {
-		errs := make([]error, len(problems))
-		for i, p := range problems {
-			at := p.Pointer
-			if p.Node != "" {
-				at = fmt.Sprintf("node %q (%s)", p.Node, p.Pointer)
-			}
-			errs[i] = fmt.Errorf("clinic: workflow %q, %s: %s (%s)", w.Name, at, p.English, p.Korean)
+		for i := range problems {
+			problems[i].Pointer = "/visual_data" + problems[i].Pointer
 		}
-		return nil, errors.Join(errs...)
+		return nil, &InvalidWorkflowError{w.Name, problems}
 	}
 	d.SendAt, d.IgnoreQuietHours, d.SendWindows = w.SendAt, w.IgnoreQuietHours, w.SendWindows
 	return d, nil
@@ -267,7 +248,7 @@ func (w Workflow) drawing(templates map[string]Template) (*workflow.Definition, 
 func (t Template) message(variables map[string]string) workflow.Message {
 	return workflow.Message{
 		Template: t.Name, Class: t.Class, KakaoCode: t.KakaoTemplateCode, KakaoText: t.KakaoText,
-		SMSTitle: t.SMSTitle, SMSText: t.SMSText, Variables: variables,
+		SMSTitle: t.SMSTitle, SMSText: t.SMSText, Variables: variables, KakaoStatus: t.KakaoStatus,
 	}
 }
 

@@ -14,6 +14,41 @@ import (
 // makes 8 of 010 and 1000 of 1_000, which nobody means by a patient's number.
 var plainNumber = regexp.MustCompile(`^(0|-?[1-9][0-9]*)$`)
 
+// maxNesting bounds how deep a file's lists and maps lie in one another, counted
+// by brackets and dashes wherever they stand. What reads YAML takes time by the
+// square of it.
+const maxNesting = 500
+
+// readYAML reads a file strictly.
+func readYAML(b []byte, into any) (err error) {
+	deep, dashes := 0, 0
+	for _, c := range b {
+		switch c {
+		case '[', '{':
+			deep++
+		case ']', '}':
+			deep = max(deep-1, 0)
+		case '-':
+			dashes++
+		case ' ', '\t':
+		default:
+			dashes = 0
+		}
+		if deep > maxNesting || dashes > maxNesting {
+			return errors.New("clinic: the file's lists and maps lie too deep in one another")
+		}
+	}
+	defer func() {
+		if recover() != nil { // the library does on some files that are no YAML
+			err = errors.New("clinic: the file is not YAML that can be read")
+		}
+	}()
+	if err := yaml.UnmarshalWithOptions(b, into, yaml.Strict()); err != nil {
+		return syntaxError(err)
+	}
+	return checkScalars(b)
+}
+
 // checkScalars refuses what YAML would silently read as something else, or not
 // at all: a number with another spelling, a key that is a number, and all
 // documents but the first.

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -296,36 +295,30 @@ func (a *applying) accounts(ctx context.Context) error {
 }
 
 const selectTemplates = `
-SELECT name, class, coalesce(kakao_template_code, ''), coalesce(kakao_text, ''), coalesce(sms_title, ''), coalesce(sms_text, '')
+SELECT name, class, coalesce(kakao_template_code, ''), kakao_status, coalesce(kakao_text, ''), coalesce(sms_title, ''), coalesce(sms_text, '')
 FROM   templates WHERE tenant_id = $1`
 
 const upsertTemplate = `
-INSERT INTO templates (tenant_id, id, name, class, kakao_template_code, kakao_text, sms_title, sms_text)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-ON CONFLICT (tenant_id, name) DO UPDATE SET class = EXCLUDED.class, kakao_template_code = EXCLUDED.kakao_template_code,
+INSERT INTO templates (tenant_id, id, name, class, kakao_template_code, kakao_status, kakao_text, sms_title, sms_text)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+ON CONFLICT (tenant_id, name) DO UPDATE SET class = EXCLUDED.class, kakao_template_code = EXCLUDED.kakao_template_code, kakao_status = EXCLUDED.kakao_status,
   kakao_text = EXCLUDED.kakao_text, sms_title = EXCLUDED.sms_title, sms_text = EXCLUDED.sms_text, updated_at = (SELECT app_now())`
 
 func (a *applying) templates(ctx context.Context) error {
-	rows, err := a.tx.Query(ctx, selectTemplates, a.id)
-	if err != nil {
-		return err
-	}
-	have := map[string]map[string]string{}
-	var name, class, code, kakao, title, sms string
-	_, err = pgx.ForEachRow(rows, []any{&name, &class, &code, &kakao, &title, &sms}, func() error {
-		have[name] = map[string]string{"class": class, "kakao_template_code": code, "kakao_text": kakao, "sms_title": title, "sms_text": sms}
-		return nil
-	})
+	have, err := templatesOf(ctx, a.tx, a.id)
 	if err != nil {
 		return err
 	}
 	for _, t := range a.f.Templates {
-		want := map[string]string{"class": string(t.Class), "kakao_template_code": t.KakaoTemplateCode, "kakao_text": t.KakaoText, "sms_title": t.SMSTitle, "sms_text": t.SMSText}
-		if !a.compare("template", t.Name, have[t.Name], want) {
+		var old map[string]string
+		if h, known := have[t.Name]; known {
+			old = templateFields(h)
+		}
+		if !a.compare("template", t.Name, old, templateFields(t)) {
 			continue
 		}
 		_, err := a.tx.Exec(ctx, upsertTemplate, a.id, uuid.Must(uuid.NewV7()), t.Name, t.Class,
-			nullText(t.KakaoTemplateCode), nullText(t.KakaoText), nullText(t.SMSTitle), nullText(t.SMSText))
+			nullText(t.KakaoTemplateCode), templateFields(t)["kakao_status"], nullText(t.KakaoText), nullText(t.SMSTitle), nullText(t.SMSText))
 		if err != nil {
 			return err
 		}
@@ -333,101 +326,30 @@ func (a *applying) templates(ctx context.Context) error {
 	return nil
 }
 
-const selectPublished = `
-SELECT w.name, w.trigger_type, coalesce(w.target_surgery_type, ''), w.is_active, w.version, coalesce(v.definition, 'null')
-FROM   workflows w
-LEFT   JOIN workflow_versions v ON v.tenant_id = w.tenant_id AND v.workflow_id = w.id AND v.version = w.version
-WHERE  w.tenant_id = $1`
+func templateFields(t clinic.Template) map[string]string {
+	status := t.KakaoStatus
+	if status == "" {
+		status = workflow.Approved
+	}
+	return map[string]string{
+		"class": string(t.Class), "kakao_template_code": t.KakaoTemplateCode, "kakao_status": status, "kakao_text": t.KakaoText, "sms_title": t.SMSTitle, "sms_text": t.SMSText,
+	}
+}
 
-const upsertWorkflow = `
-INSERT INTO workflows (tenant_id, id, name, trigger_type, target_surgery_type, is_active, steps, visual_data, version)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-ON CONFLICT (tenant_id, name) DO UPDATE SET trigger_type = EXCLUDED.trigger_type, target_surgery_type = EXCLUDED.target_surgery_type,
-  is_active = EXCLUDED.is_active, steps = EXCLUDED.steps, visual_data = EXCLUDED.visual_data, version = EXCLUDED.version, updated_at = (SELECT app_now())`
-
-const insertVersion = `INSERT INTO workflow_versions (tenant_id, workflow_id, version, definition) VALUES ($1, $2, $3, $4)`
-
-// publish writes workflows; a changed definition, a template's text included,
-// is a new version, and runs in flight stay on theirs.
-func (a *applying) publish(ctx context.Context) error {
-	rows, err := a.tx.Query(ctx, selectPublished, a.id)
+// templatesOf reads a tenant's templates, by name.
+func templatesOf(ctx context.Context, tx querier, id tenant.ID) (map[string]clinic.Template, error) {
+	rows, err := tx.Query(ctx, selectTemplates, id)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	type published struct {
-		fields  map[string]string
-		version int32
-	}
-	have := map[string]published{}
-	var name, kind, target string
-	var active bool
-	var version int32
-	var definition []byte
-	_, err = pgx.ForEachRow(rows, []any{&name, &kind, &target, &active, &version, &definition}, func() error {
-		have[name] = published{map[string]string{"trigger_type": kind, "target_surgery_type": target, "is_active": fmt.Sprint(active), "definition": canonical(definition)}, version}
+	out := map[string]clinic.Template{}
+	var t clinic.Template
+	_, err = pgx.ForEachRow(rows, []any{&t.Name, &t.Class, &t.KakaoTemplateCode, &t.KakaoStatus, &t.KakaoText, &t.SMSTitle, &t.SMSText}, func() error {
+		if t.KakaoStatus == workflow.Approved {
+			t.KakaoStatus = ""
+		}
+		out[t.Name] = t
 		return nil
 	})
-	if err != nil {
-		return err
-	}
-	templates := map[string]clinic.Template{}
-	for _, t := range a.f.Templates {
-		templates[t.Name] = t
-	}
-	for _, w := range a.f.Workflows {
-		d, err := w.Definition(templates)
-		if err != nil {
-			return err
-		}
-		b, err := json.Marshal(d)
-		if err != nil {
-			return err
-		}
-		want := map[string]string{"trigger_type": w.TriggerType, "target_surgery_type": w.TargetSurgeryType, "is_active": fmt.Sprint(*w.IsActive), "definition": canonical(b)}
-		old := have[w.Name]
-		if !a.compare("workflow", w.Name, old.fields, want) {
-			continue
-		}
-		id, known := a.workflows[w.Name]
-		if !known {
-			id = uuid.Must(uuid.NewV7())
-			a.workflows[w.Name] = id
-		}
-		version := old.version
-		if old.fields["definition"] != want["definition"] {
-			version++
-		}
-		steps, err := json.Marshal(append([]workflow.Step{}, d.Steps...)) // [] and not null
-		if err != nil {
-			return err
-		}
-		var visual *string
-		if d.Drawing != nil {
-			visual = &d.Drawing.VisualData
-		}
-		if _, err := a.tx.Exec(ctx, upsertWorkflow, a.id, id, w.Name, w.TriggerType, nullText(w.TargetSurgeryType), *w.IsActive, steps, visual, version); err != nil {
-			return err
-		}
-		if version != old.version {
-			if _, err := a.tx.Exec(ctx, insertVersion, a.id, id, version, b); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// canonical is the same text for the same JSON, whatever jsonb made of it.
-func canonical(b []byte) string {
-	var v any
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.UseNumber()
-	if d.Decode(&v) != nil {
-		return string(b)
-	}
-	out, err := json.Marshal(v)
-	if err != nil {
-		return string(b)
-	}
-	return string(out)
+	return out, err
 }

@@ -73,6 +73,11 @@ type Replan struct {
 	// Version is the published one that the runs go over to; 0: each stays with
 	// its own. Runs that have it already are left alone.
 	Version int32
+	// Next is that version's definition where it is not published yet, for a
+	// [Replan.DryRun].
+	Next *workflow.Definition
+	// Except leaves the runs of this version alone; 0: none.
+	Except int32
 	Hand
 	// Action is the row of the audit log, such as run.stop.
 	Action string
@@ -221,7 +226,7 @@ func (db *DB) replanSome(ctx context.Context, tx pgx.Tx, id tenant.ID, r Replan,
 	if err := planFreely(ctx, tx); err != nil {
 		return out, after, false, err
 	}
-	rows, err := tx.Query(ctx, selectRunsToReplan, id, nullID(r.Run), nullID(r.Patient), nullID(r.Workflow), after, r.Version, replanBatch)
+	rows, err := tx.Query(ctx, selectRunsToReplan, id, nullID(r.Run), nullID(r.Patient), nullID(r.Workflow), after, max(r.Version, r.Except), replanBatch)
 	if err != nil {
 		return out, after, false, err
 	}
@@ -229,7 +234,7 @@ func (db *DB) replanSome(ctx context.Context, tx pgx.Tx, id tenant.ID, r Replan,
 	if err != nil || len(runs) == 0 {
 		return out, after, false, err
 	}
-	list, patients, err := db.replanning(ctx, tx, id, runs, r.Version)
+	list, patients, err := db.replanning(ctx, tx, id, runs, r)
 	if err != nil {
 		return out, after, false, err
 	}
@@ -247,7 +252,7 @@ func (db *DB) replanSome(ctx context.Context, tx pgx.Tx, id tenant.ID, r Replan,
 }
 
 // replanning reads what the new plans depend on.
-func (db *DB) replanning(ctx context.Context, tx pgx.Tx, id tenant.ID, runs []uuid.UUID, version int32) (list []*Replanning, patients []uuid.UUID, err error) {
+func (db *DB) replanning(ctx context.Context, tx pgx.Tx, id tenant.ID, runs []uuid.UUID, r Replan) (list []*Replanning, patients []uuid.UUID, err error) {
 	type found struct {
 		*Replanning
 		workflow, patient, trigger uuid.UUID
@@ -281,13 +286,15 @@ func (db *DB) replanning(ctx context.Context, tx pgx.Tx, id tenant.ID, runs []uu
 		if f.Definition, err = db.definition(ctx, tx, id, f.workflow, f.Version); err != nil {
 			return nil, nil, err
 		}
-		if version != 0 && f.Definition.Visual() == nil {
-			next, err := db.definition(ctx, tx, id, f.workflow, version)
-			if err != nil {
-				return nil, nil, err
+		if r.Version != 0 && f.Definition.Visual() == nil {
+			next := r.Next
+			if next == nil {
+				if next, err = db.definition(ctx, tx, id, f.workflow, r.Version); err != nil {
+					return nil, nil, err
+				}
 			}
 			if next.Visual() == nil {
-				f.Version, f.Definition = version, next
+				f.Version, f.Definition = r.Version, next
 			}
 		}
 		if f.Payload, err = db.restingPayload(ctx, tx, id, f.patient, f.trigger, f.tenantKey, f.patientKey); err != nil {

@@ -16,7 +16,8 @@ import (
 
 // Problem is one thing that keeps a definition from being published.
 type Problem struct {
-	// Node is the id of the node of a drawing that the problem is about.
+	// Node is the id of the node of a drawing, or the name of the step, that the
+	// problem is about.
 	Node    string `json:"node,omitempty"`
 	Pointer string `json:"pointer"` // RFC 6901, into the definition
 	English string `json:"message"`
@@ -50,6 +51,7 @@ func Check(d *Definition) []Problem {
 	seen := map[string]bool{}
 	for i, s := range d.Steps {
 		at := "/steps/" + strconv.Itoa(i)
+		c.about = s.Node
 		if !nodeName.MatchString(s.Node) {
 			c.add(at+"/node", "a node name is 1 to 64 letters, digits, - or _", "노드 이름은 영문, 숫자, -, _ 1~64자입니다")
 		}
@@ -58,11 +60,16 @@ func Check(d *Definition) []Problem {
 		}
 		seen[s.Node] = true
 		c.timing(at, s)
+		c.link(at, s.Message.Values[Link])
+		if s.Message.Values[Link] != "" && !s.Message.uses(Link) {
+			c.add(at+"/link", "the link is nowhere in the text: write #{링크} where it belongs", "본문에 링크가 없습니다: 들어갈 자리에 #{링크}를 쓰세요")
+		}
 		c.message(at+"/message", s.Message, d.IgnoreQuietHours)
 		if s.OnUnknown == Fallback && !(s.Message.HasKakao() && s.Message.HasSMS()) {
 			c.add(at+"/on_unknown", "fallback needs a Kakao template and an SMS text", "대체 발송에는 카카오 템플릿과 문자 내용이 모두 필요합니다")
 		}
 	}
+	c.about = ""
 	c.ownHours(d)
 	return c.problems
 }
@@ -124,6 +131,9 @@ func (c *checker) message(at string, m Message, ignoreQuiet bool) {
 	if m.HasKakao() && m.KakaoText == "" {
 		c.add(at+"/kakao_text", "an approved template's text must be given, to know its variables", "승인된 템플릿의 본문이 필요합니다")
 	}
+	if m.HasKakao() && !slices.Contains([]string{"", Approved}, m.KakaoStatus) {
+		c.add(at+"/kakao_template_code", fmt.Sprintf("Kakao has not approved the template: it is %s. Change kakao_status once it has", m.KakaoStatus), fmt.Sprintf("카카오에서 승인되지 않은 템플릿입니다 (%s). 승인되면 kakao_status를 바꾸세요", m.KakaoStatus))
+	}
 	if m.Class == Marketing && ignoreQuiet {
 		c.add(at, "marketing must keep quiet hours", "광고성 메시지는 야간 제한을 지켜야 합니다")
 	}
@@ -134,7 +144,7 @@ func (c *checker) message(at string, m Message, ignoreQuiet bool) {
 		c.add(at+"/kakao_text", "an Alimtalk has at most 1,000 characters", "알림톡은 1,000자까지입니다")
 	}
 	if m.KakaoText != "" {
-		c.text(at+"/kakao_text", m.KakaoText, m.Variables)
+		c.text(at+"/kakao_text", m.KakaoText, m)
 	}
 	for _, name := range slices.Sorted(maps.Keys(m.Variables)) {
 		if p := m.Variables[name]; p == "" || strictjson.ValidPointer(p) != nil {
@@ -142,7 +152,7 @@ func (c *checker) message(at string, m Message, ignoreQuiet bool) {
 		}
 	}
 	if m.HasSMS() {
-		c.text(at+"/sms_text", m.SMSText, m.Variables)
+		c.text(at+"/sms_text", m.SMSText, m)
 		if n, bad := template.EUCKRBytes(m.SMSText); len(bad) > 0 {
 			c.add(at+"/sms_text", fmt.Sprintf("these characters cannot be sent by SMS: %q", string(bad)), fmt.Sprintf("문자로 보낼 수 없는 글자가 있습니다: %q", string(bad)))
 		} else if n > 2000 {
@@ -156,14 +166,15 @@ func (c *checker) message(at string, m Message, ignoreQuiet bool) {
 	}
 }
 
-func (c *checker) text(at, text string, mapped map[string]string) {
+func (c *checker) text(at, text string, m Message) {
 	t, err := template.Compile(text)
 	if err != nil {
 		c.add(at, "the text's #{variables} cannot be read: "+err.Error(), "#{변수} 표기를 읽을 수 없습니다")
 		return
 	}
 	for _, v := range t.Variables() {
-		if _, ok := mapped[v]; !ok && !slices.Contains(Builtin, v) {
+		_, mapped := m.Variables[v]
+		if _, fixed := m.Values[v]; !mapped && !fixed && !slices.Contains(Builtin, v) {
 			c.add(at, fmt.Sprintf("nothing gives a value to #{%s}; map it under variables", v), fmt.Sprintf("#{%s}의 값이 정해지지 않았습니다. variables에 지정하세요", v))
 		}
 	}

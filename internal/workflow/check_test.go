@@ -2,6 +2,7 @@ package workflow_test
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -96,6 +97,13 @@ func TestEachProblemIsReportedOnceAndWhereItIs(t *testing.T) {
 			first(func(s *workflow.Step) { s.Message.Variables["시술명"] = "appointment/surgery" }),
 			"/steps/0/message/variables", "not a JSON pointer",
 		},
+		{"kakao_pending", first(func(s *workflow.Step) { s.Message.KakaoStatus = workflow.Pending }), "/steps/0/message/kakao_template_code", "not approved the template: it is pending"},
+		{"kakao_rejected", first(func(s *workflow.Step) { s.Message.KakaoStatus = workflow.Rejected }), "/steps/0/message/kakao_template_code", "not approved the template: it is rejected"},
+		{"link_by_http", second(func(s *workflow.Step) {
+			s.Message.SMSText += "#{링크}"
+			s.Message = s.Message.WithLink("http://example.com")
+		}), "/steps/1/link", "https://"},
+		{"link_nowhere", second(func(s *workflow.Step) { s.Message = s.Message.WithLink("https://example.com") }), "/steps/1/link", "nowhere in the text"},
 		{"variable_mapped_to_nothing", first(func(s *workflow.Step) { s.Message.Variables["시술명"] = "" }), "/steps/0/message/variables", "not a JSON pointer"},
 	}
 	for _, tt := range tests {
@@ -106,6 +114,10 @@ func TestEachProblemIsReportedOnceAndWhereItIs(t *testing.T) {
 			got := workflow.Check(d)
 			if len(got) != 1 {
 				t.Fatalf("Check found %d problems, want 1: %+v", len(got), got)
+			}
+			at, _, _ := strings.Cut(strings.TrimPrefix(tt.pointer, "/steps/"), "/")
+			if i, err := strconv.Atoi(at); err == nil && got[0].Node != d.Steps[i].Node {
+				t.Errorf("it is about %q, want step %q", got[0].Node, d.Steps[i].Node)
 			}
 			if p := got[0]; p.Pointer != tt.pointer || !strings.Contains(p.English, tt.says) {
 				t.Errorf("problem %+v, want %q at %s", p, tt.says, tt.pointer)

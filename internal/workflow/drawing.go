@@ -36,11 +36,11 @@ func Draw(raw []byte, templates map[string]Message) (*Definition, []Problem) {
 			continue
 		}
 		if m.Message != nil {
-			d.Drawing.Messages[n.ID] = *m.Message
+			d.Drawing.Messages[n.ID] = m.Message.WithLink(m.link())
 		} else {
 			text := templates[m.Template]
 			text.Variables = m.Variables
-			d.Drawing.Messages[n.ID] = text
+			d.Drawing.Messages[n.ID] = text.WithLink(m.link())
 		}
 	}
 	return d, nil
@@ -72,8 +72,12 @@ func (d *Definition) drawnStep(node string) (Step, bool) {
 	if !ok || n.Kind != KindMessage || !n.sound {
 		return Step{}, false
 	}
+	kind := string(KindMessage)
+	if n.Asks != "" {
+		kind = n.Asks
+	}
 	m := n.message
-	return Step{Node: node, Type: string(KindMessage), ExpiresAfter: m.ExpiresAfter, Late: m.Late, OnUnknown: m.OnUnknown, Message: message}, true
+	return Step{Node: node, Type: kind, ExpiresAfter: m.ExpiresAfter, Late: m.Late, OnUnknown: m.OnUnknown, Message: message}, true
 }
 
 // checkDrawing returns the problems of a definition that is drawn.

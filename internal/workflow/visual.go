@@ -15,6 +15,10 @@ const (
 	MaxVisualBytes = 1 << 20
 	MaxNodes       = 500
 	MaxEdges       = 2000
+	// The expressions of a drawing: how many, and their bytes together. Reading
+	// one takes up to five microseconds a byte.
+	MaxExpressions = 500
+	MaxAsked       = 64 << 10
 )
 
 // Kind is what a node of a drawing does.
@@ -36,7 +40,7 @@ const (
 var kinds = map[string]Kind{
 	"trigger": KindTrigger, "triggernode": KindTrigger, "start": KindTrigger, "input": KindTrigger,
 	"message": KindMessage, "messagenode": KindMessage, "action": KindMessage, "actionnode": KindMessage, "send": KindMessage,
-	"kakao": KindMessage, "sms": KindMessage, "survey": KindMessage, "photo": KindMessage,
+	"kakao": KindMessage, "sms": KindMessage, "survey": KindMessage, "surveynode": KindMessage, "photo": KindMessage, "photonode": KindMessage,
 	"delay": KindDelay, "delaynode": KindDelay,
 	"condition": KindCondition, "conditionnode": KindCondition, "branch": KindCondition, "if": KindCondition,
 	"wait": KindWait, "waitnode": KindWait, "wait_for": KindWait, "waitfor": KindWait,
@@ -60,6 +64,9 @@ type Visual struct {
 type Node struct {
 	ID   string
 	Kind Kind
+	// Asks is what a message asks its reader for behind its link: survey, photo,
+	// or "" for nothing.
+	Asks string
 	// Pointer is where the node stands in the document (RFC 6901).
 	Pointer string
 	// Data is the node's own settings, one JSON object; see the kinds' types.

@@ -20,6 +20,10 @@ func CheckVisual(v *Visual, templates map[string]Message) []Problem {
 		c.settings(&v.Nodes[i])
 	}
 	c.about = ""
+	if c.expressions > MaxExpressions || c.asked > MaxAsked {
+		c.add("/nodes", fmt.Sprintf("a drawing asks at most %d questions, of %d KiB together; this one asks %d, of %d KiB", MaxExpressions, MaxAsked>>10, c.expressions, c.asked>>10),
+			fmt.Sprintf("조건식은 한 그림에 최대 %d개, 합계 %d KiB까지입니다", MaxExpressions, MaxAsked>>10))
+	}
 	c.shape()
 	return c.problems
 }
@@ -31,6 +35,8 @@ type visualChecker struct {
 	nodes     map[string]*Node
 	out       map[string][]*Edge // by source
 	length    map[string]time.Duration
+	// expressions counts the drawing's, asked their bytes.
+	expressions, asked int
 }
 
 func (c *visualChecker) ids() {
@@ -112,6 +118,7 @@ func (c *visualChecker) shape() {
 		}
 	}
 	c.about = ""
+	c.waits(reached)
 	c.loops()
 }
 

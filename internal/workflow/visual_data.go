@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"maps"
+	"slices"
+	"strings"
 )
 
 // TriggerData is what starts a run at this node.
@@ -20,10 +23,14 @@ type MessageData struct {
 	Template string   `json:"template,omitempty"`
 	Message  *Message `json:"message,omitempty"`
 	// Variables maps the template's variables, as [Message] does.
-	Variables    map[string]string `json:"variables,omitempty"`
-	ExpiresAfter Duration          `json:"expires_after,omitzero"`
-	Late         Late              `json:"late,omitempty"`
-	OnUnknown    OnUnknown         `json:"on_unknown,omitempty"`
+	Variables map[string]string `json:"variables,omitempty"`
+	// Link, or URL, is the value of #{링크}: where a survey is, or a photo is
+	// sent to.
+	Link         string    `json:"link,omitempty"`
+	URL          string    `json:"url,omitempty"`
+	ExpiresAfter Duration  `json:"expires_after,omitzero"`
+	Late         Late      `json:"late,omitempty"`
+	OnUnknown    OnUnknown `json:"on_unknown,omitempty"`
 }
 
 // DelayData is how long a run rests. Exactly one way is given: a length, a
@@ -72,6 +79,38 @@ type SplitData struct {
 type Share struct {
 	Handle  string `json:"handle"`
 	Percent int    `json:"percent"`
+}
+
+// KindSettings is what a kind of node reads of its data, with the names that
+// editors give to such nodes, as they usually spell them: in a drawing capitals
+// do not matter.
+type KindSettings struct {
+	Kind  Kind
+	Names []string
+	Data  any
+}
+
+// Settings lists the kinds that read their data.
+func Settings() []KindSettings {
+	list := []KindSettings{
+		{Kind: KindTrigger, Data: TriggerData{}},
+		{Kind: KindMessage, Data: MessageData{}},
+		{Kind: KindDelay, Data: DelayData{}},
+		{Kind: KindCondition, Data: ConditionData{}},
+		{Kind: KindWait, Data: WaitData{}},
+		{Kind: KindSplit, Data: SplitData{}},
+	}
+	for i := range list {
+		for _, name := range slices.Sorted(maps.Keys(kinds)) {
+			if kinds[name] == list[i].Kind {
+				list[i].Names = append(list[i].Names, name)
+				if word, ok := strings.CutSuffix(name, "node"); ok {
+					list[i].Names = append(list[i].Names, word+"Node")
+				}
+			}
+		}
+	}
+	return list
 }
 
 var errNotSettings = errors.New("workflow: not settings")

@@ -38,7 +38,7 @@ func (c *checker) node(b json.RawMessage, at string) (n Node, ok bool) {
 	for _, b := range []json.RawMessage{data.Kind, data.NodeType, in.Type, data.Type} {
 		if name, ok := text(b); ok {
 			if kind, known := kinds[strings.ToLower(name)]; known {
-				n.Kind = kind
+				n.Kind, n.Asks = kind, asks(name)
 				return n, true
 			}
 		}

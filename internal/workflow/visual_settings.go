@@ -29,7 +29,7 @@ func (c *visualChecker) settings(n *Node) {
 	case KindMessage:
 		var d MessageData
 		if read(&d) {
-			c.messageNode(at, d)
+			c.messageNode(n, at, d)
 		}
 		c.handles(n, "")
 	case KindDelay:
@@ -68,17 +68,22 @@ func (c *visualChecker) keep(id string, d time.Duration) {
 	c.length[id] = d
 }
 
-func (c *visualChecker) messageNode(at string, d MessageData) {
+func (c *visualChecker) messageNode(n *Node, at string, d MessageData) {
+	c.link(at, d.link())
 	switch m, known := c.templates[d.Template]; {
 	case d.Message != nil:
-		c.message(at+"/message", *d.Message, false)
+		m = d.Message.WithLink(d.link())
+		c.message(at+"/message", m, false)
+		c.asks(n, at, m)
 	case d.Template == "":
 		c.add(at+"/template", "choose a template, or write the message", "템플릿을 선택하거나 메시지를 작성하세요")
 	case c.templates != nil && !known:
 		c.add(at+"/template", fmt.Sprintf("there is no template %q", d.Template), fmt.Sprintf("템플릿 %q이(가) 없습니다", d.Template))
 	case known:
 		m.Variables = d.Variables
+		m = m.WithLink(d.link())
 		c.message(at+"/template", m, false)
+		c.asks(n, at, m)
 	}
 	if d.ExpiresAfter < 0 || time.Duration(d.ExpiresAfter) > MaxDelay {
 		c.add(at+"/expires_after", "a step stays valid between 0 and 400 days", "유효 기간은 0~400일입니다")
@@ -175,6 +180,9 @@ func (c *visualChecker) condition(n *Node, at string, d ConditionData) {
 }
 
 func (c *visualChecker) expression(at, source string) {
+	if c.expressions, c.asked = c.expressions+1, c.asked+len(source); c.expressions > MaxExpressions || c.asked > MaxAsked {
+		return // said once, of the whole
+	}
 	if _, err := CompileExpression(source); err != nil {
 		c.add(at, "the condition cannot be used: "+err.Error(), "조건식을 사용할 수 없습니다: "+err.Error())
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"unicode"
@@ -43,7 +44,12 @@ const drawn = `{
   "viewport": {"x": 12, "y": 3.5, "zoom": 0.75}
 }`
 
-var drawnTemplates = map[string]workflow.Message{"survey": {Template: "survey", Class: workflow.CareFollowup, SMSText: "#{clinic}"}}
+var drawnTemplates = map[string]workflow.Message{
+	"survey":   {Template: "survey", Class: workflow.CareFollowup, SMSText: "#{clinic}"},
+	"unmapped": {Template: "unmapped", Class: workflow.CareFollowup, SMSText: "#{의사}"},
+	"pending":  {Template: "pending", Class: workflow.CareFollowup, KakaoCode: "P", KakaoText: "#{clinic}", KakaoStatus: workflow.Pending},
+	"linked":   {Template: "linked", Class: workflow.CareFollowup, SMSText: "#{링크}"},
+}
 
 func TestADrawingIsReadAndKeptAsItCame(t *testing.T) {
 	t.Parallel()
@@ -91,6 +97,16 @@ func TestEachProblemOfADrawingNamesItsNodeAndPlace(t *testing.T) {
 		"unknown_handle": {`"sourceHandle": "true"`, `"sourceHandle": "maybe"`, "c", "/edges/3/sourceHandle", `"maybe"`},
 		"bad_expression": {`patient.gender == 'F'"`, `patient.gender = 'F'"`, "c", "/nodes/3/data/expression", "cannot be used"},
 		"no_expression":  {`happened.care.delivered && patient.gender == 'F'`, ``, "c", "/nodes/3/data/expression", "empty"},
+		"costly":         {`happened.care.delivered && patient.gender == 'F'`, `trigger.a.all(a, trigger.a.all(b, trigger.a.all(c, a == b)))`, "c", "/nodes/3/data/expression", "may cost 100000, and this one's cost is"},
+		"not_a_question": {`happened.care.delivered && patient.gender == 'F'`, `1 + 1`, "c", "/nodes/3/data/expression", "true or false"},
+		"long_question":  {`happened.care.delivered && patient.gender == 'F'`, strings.Repeat("a", 2001), "c", "/nodes/3/data/expression", "at most 2000 bytes"},
+		"variable":       {`"type": "sms", "position": {"x": 1, "y": 1}, "data": {"template": "survey"}`, `"type": "sms", "data": {"template": "unmapped"}`, "ask", "/nodes/6/data/template/sms_text", "#{의사}"},
+		"not_approved":   {`"type": "sms", "position": {"x": 1, "y": 1}, "data": {"template": "survey"}`, `"type": "kakao", "data": {"template": "pending"}`, "ask", "/nodes/6/data/template/kakao_template_code", "not approved"},
+		"asks_nothing":   {`"type": "sms", "position": {"x": 1, "y": 1}, "data": {"template": "survey"}`, `"type": "photo", "data": {"template": "survey"}`, "ask", "/nodes/6/data/link", "#{링크}"},
+		"odd_link":       {`"type": "sms", "position": {"x": 1, "y": 1}, "data": {"template": "survey"}`, `"type": "sms", "data": {"template": "linked", "link": "javascript:alert(1)"}`, "ask", "/nodes/6/data/link", "https://"},
+		"idle_wait":      {`"source": "t", "target": "care"`, `"source": "t", "target": "w"`, "w", "/nodes/5", "only time out"},
+		"no_way_passes":  {`"days": 3`, `"days": 3, "until": "10:00"`, "d", "/nodes/2/data", "exactly one"},
+		"overflow":       {`"days": 3`, `"days": 9223372036854775807`, "d", "/nodes/2/data/days", "400 days"},
 		"two_lengths":    {`"days": 3`, `"days": 3, "hours": 1`, "d", "/nodes/2/data", "exactly one"},
 		"negative":       {`"days": 3`, `"days": -3`, "d", "/nodes/2/data/days", "back in time"},
 		"too_far":        {`"days": 3`, `"days": 401`, "d", "/nodes/2/data/days", "400 days"},
@@ -123,6 +139,68 @@ func TestEachProblemOfADrawingNamesItsNodeAndPlace(t *testing.T) {
 			}
 			t.Errorf("problems %+v, want %q at node %s, %s", problems, tt.says, tt.node, tt.pointer)
 		})
+	}
+}
+
+// manyOf is a drawing whose trigger leads to n nodes of a kind, one after the
+// other.
+func manyOf(n int, kind, data string) []byte {
+	nodes, edges := []string{`{"id":"0","type":"trigger"}`}, []string{}
+	for i := range n {
+		nodes = append(nodes, fmt.Sprintf(`{"id":"%d","type":%q,"data":%s}`, i+1, kind, data))
+		edges = append(edges, fmt.Sprintf(`{"source":"%d","target":"%d","sourceHandle":"true"}`, i, i+1))
+	}
+	return []byte(`{"nodes":[` + strings.Join(nodes, ",") + `],"edges":[` + strings.Join(edges, ",") + `]}`)
+}
+
+func TestADrawingHasLimitsThatAreTold(t *testing.T) {
+	t.Parallel()
+	question := func(s string) string { return `{"branches":[` + s + `]}` }
+	asked := func(n int) string {
+		list := make([]string, n)
+		for i := range list {
+			list[i] = fmt.Sprintf(`{"handle":"%d","expression":"true"}`, i)
+		}
+		return question(strings.Join(list, ","))
+	}
+	for name, tt := range map[string]struct {
+		drawing       []byte
+		pointer, says string
+	}{
+		"messages":        {manyOf(201, "message", `{"template":"survey"}`), "/nodes", "at most 200 messages"},
+		"branches":        {manyOf(1, "condition", asked(21)), "/nodes/1/data/branches", "at most 20 branches"},
+		"questions":       {manyOf(26, "condition", asked(20)), "/nodes", "asks at most 500 questions"},
+		"long_questions":  {manyOf(40, "condition", `{"expression":"`+strings.Repeat(" ", 1990)+`true"}`), "/nodes", "of 64 KiB together"},
+		"delays_together": {manyOf(401, "delay", `{"days":1}`), "/nodes/0", "add up to more than 400 days"},
+	} {
+		v, problems := workflow.ParseVisual(tt.drawing)
+		if v == nil {
+			t.Fatal(problems)
+		}
+		problems = workflow.CheckVisual(v, drawnTemplates)
+		if !slices.ContainsFunc(problems, func(p workflow.Problem) bool {
+			return p.Pointer == tt.pointer && strings.Contains(p.English, tt.says) && p.Korean != ""
+		}) {
+			t.Errorf("%s: %+v", name, problems)
+		}
+	}
+	bad, _ := workflow.ParseVisual(manyOf(26, "condition", strings.ReplaceAll(asked(20), `"true"`, `"("`)))
+	read := 0
+	for _, p := range workflow.CheckVisual(bad, drawnTemplates) {
+		if strings.Contains(p.English, "cannot be used") {
+			read++
+		}
+	}
+	if read != workflow.MaxExpressions {
+		t.Errorf("%d expressions were read", read)
+	}
+	for name, drawing := range map[string][]byte{"200 messages": manyOf(200, "message", `{"template":"survey"}`), "400 days": append(manyOf(400, "delay", `{"days":1}`), ' ')} {
+		v, _ := workflow.ParseVisual(drawing)
+		for _, p := range workflow.CheckVisual(v, drawnTemplates) {
+			if !strings.Contains(p.English, "no message is reached") {
+				t.Errorf("%s: %+v", name, p)
+			}
+		}
 	}
 }
 

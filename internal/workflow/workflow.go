@@ -106,6 +106,11 @@ type Message struct {
 	// Variables maps template variables to JSON pointers into the trigger's
 	// payload; the built-in ones need no mapping.
 	Variables map[string]string `json:"variables,omitempty"`
+	// Values are variables whose value is the same for everybody: a link.
+	Values map[string]string `json:"values,omitempty"`
+	// KakaoStatus is where Kakao's approval of the text stands when a version
+	// is checked; a version does not keep it. "" is approved.
+	KakaoStatus string `json:"-"`
 }
 
 // HasKakao reports whether the message can go by Kakao.
