@@ -124,6 +124,12 @@ func Fold(changes []Change) State {
 	return s
 }
 
+// At is an instant as a clinic's clocks show it, to the minute.
+func At(t time.Time, zone *time.Location) *When {
+	l := t.In(zone)
+	return &When{Date: l.Format(time.DateOnly), Time: &workflow.Clock{Hour: l.Hour(), Minute: l.Minute()}}
+}
+
 // Starts is when it begins in a zone; without a time of day, when its day does.
 // It is the zero time where no date is known.
 func (w *When) Starts(zone *time.Location) time.Time {

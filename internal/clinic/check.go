@@ -23,6 +23,13 @@ var (
 	reportToken = regexp.MustCompile(`^([A-Za-z0-9_-]{20,100})?$`)
 )
 
+// triggerTypes are what may start a workflow. post_surgery is a completed
+// appointment, or the event of a webhook.
+var triggerTypes = []string{
+	"post_surgery", "webhook", "schedule", "appointment", "appointment.booked", "appointment.rescheduled", "appointment.edited",
+	"appointment.checked_in", "appointment.completed", "appointment.no_show", "appointment.cancelled",
+}
+
 // Check returns every problem of the file, joined, or nil. Phone numbers are
 // named by the patient's external_id, never shown. What a workflow or a
 // webhook refers to may also be in the ledger already: known tells.
@@ -121,8 +128,11 @@ func (c *checks) account(i int, a Account, seen map[event.Channel]bool) {
 }
 
 func (c *checks) workflow(w Workflow, templates map[string]Template) {
-	if !oneOf(w.TriggerType, "post_surgery", "webhook", "schedule") {
-		c.add("workflow %q: trigger_type is post_surgery, webhook or schedule", w.Name)
+	if !oneOf(w.TriggerType, triggerTypes...) {
+		c.add("workflow %q: trigger_type is one of %s", w.Name, strings.Join(triggerTypes, ", "))
+	}
+	if w.TriggerType == "appointment" && w.VisualData == "" {
+		c.add("workflow %q: trigger_type appointment is for a drawn workflow, whose trigger nodes name the event; write appointment.booked or another", w.Name)
 	}
 	d, err := w.Definition(templates)
 	if err != nil {

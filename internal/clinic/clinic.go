@@ -69,7 +69,7 @@ type Template struct {
 // Workflow is a linear workflow, found by its name.
 type Workflow struct {
 	Name              string            `yaml:"name"`
-	TriggerType       string            `yaml:"trigger_type"` // post_surgery, webhook, schedule
+	TriggerType       string            `yaml:"trigger_type"` // post_surgery, webhook, schedule, appointment, or one of its events such as appointment.booked
 	TargetSurgeryType string            `yaml:"target_surgery_type"`
 	IsActive          *bool             `yaml:"is_active"` // default true
 	DayLength         workflow.Duration `yaml:"day_length"`
