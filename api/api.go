@@ -15,6 +15,7 @@ import (
 
 	"github.com/doctorsflow/doctorsflow/internal/auth"
 	"github.com/doctorsflow/doctorsflow/internal/edge"
+	"github.com/doctorsflow/doctorsflow/internal/phone"
 	"github.com/doctorsflow/doctorsflow/internal/problem"
 	"github.com/doctorsflow/doctorsflow/internal/simulate"
 	"github.com/doctorsflow/doctorsflow/internal/telemetry"
@@ -26,6 +27,7 @@ type Ledger interface {
 	auth.Identities
 	MessageLogs
 	Executions
+	Appointments
 	Parked
 	AuditLog
 	Simulations
@@ -52,6 +54,10 @@ type Config struct {
 	Rules simulate.Rules
 	// Checks are asked for readiness beside the built-in ones.
 	Checks []Check
+	// Again makes plans anew when an appointment changes.
+	Again Replanner
+	// Phones says which numbers are patients'.
+	Phones phone.Options
 	Logger *slog.Logger
 }
 
@@ -104,6 +110,9 @@ func (a *API) routes(mux *http.ServeMux) {
 	register(a, executionPlan(a.config.DB))
 	register(a, stopExecution(a.config.DB))
 	register(a, simulateWorkflow(a.config.DB, a.config.Rules))
+	register(a, receiveAppointmentEvents(a.config.DB, a.config.Again, a.config.Phones))
+	register(a, listAppointments(a.config.DB))
+	register(a, getAppointment(a.config.DB))
 	register(a, listParked(a.config.DB))
 	register(a, retryParked(a.config.DB))
 	register(a, dropParked(a.config.DB))

@@ -72,10 +72,14 @@ func TestTheDocumentSaysEverythingOfEachOperation(t *testing.T) {
 		}
 		if op.Method == http.MethodPost {
 			want = 12
+			statuses := []string{"404", "408", "413", "415", "422"}
+			if !strings.Contains(path, "{") {
+				want, statuses = 11, statuses[1:]
+			}
 			if op.Responses["409"] != nil {
 				want++
 			}
-			for _, status := range []string{"404", "408", "413", "415", "422"} {
+			for _, status := range statuses {
 				if r := op.Responses[status]; r == nil || r.Description == "" {
 					t.Errorf("%s: answer %s is not described", path, status)
 				}

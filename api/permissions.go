@@ -10,15 +10,18 @@ import (
 // permissions says which roles may call which operation. An operation that is
 // not here may be called by nobody, and is not registered.
 var permissions = map[string][]auth.Role{
-	"list-message-logs":  {auth.Owner, auth.Staff, auth.Viewer},
-	"list-executions":    {auth.Owner, auth.Staff, auth.Viewer, auth.Integration},
-	"get-execution-plan": {auth.Owner, auth.Staff, auth.Viewer, auth.Integration},
-	"stop-execution":     {auth.Owner, auth.Staff},
-	"simulate-workflow":  {auth.Owner, auth.Staff},
-	"list-parked-steps":  {auth.Owner, auth.Staff, auth.Viewer},
-	"retry-parked-step":  {auth.Owner, auth.Staff},
-	"drop-parked-step":   {auth.Owner, auth.Staff},
-	"list-audit-log":     {auth.Owner},
+	"list-message-logs":          {auth.Owner, auth.Staff, auth.Viewer},
+	"list-executions":            {auth.Owner, auth.Staff, auth.Viewer, auth.Integration},
+	"get-execution-plan":         {auth.Owner, auth.Staff, auth.Viewer, auth.Integration},
+	"stop-execution":             {auth.Owner, auth.Staff},
+	"simulate-workflow":          {auth.Owner, auth.Staff},
+	"receive-appointment-events": {auth.Owner, auth.Staff, auth.Integration},
+	"list-appointments":          {auth.Owner, auth.Staff, auth.Viewer, auth.Integration},
+	"get-appointment":            {auth.Owner, auth.Staff, auth.Viewer, auth.Integration},
+	"list-parked-steps":          {auth.Owner, auth.Staff, auth.Viewer},
+	"retry-parked-step":          {auth.Owner, auth.Staff},
+	"drop-parked-step":           {auth.Owner, auth.Staff},
+	"list-audit-log":             {auth.Owner},
 }
 
 // permitted reports whether p may call an operation, which only reads or also

@@ -2,7 +2,6 @@ package api
 
 import (
 	"net/http"
-	"slices"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -55,17 +54,27 @@ func (r *router) page(path, contentType string, body []byte) {
 	})))
 }
 
-// finish adds the answers for other methods and other paths.
+// finish adds the answers for other methods and other paths. One pattern takes
+// all of them: a path of its own for every method would contradict the
+// operations whose path has an id in the same place.
 func (r *router) finish() {
-	for path, methods := range r.methods {
-		slices.Sort(methods)
-		allow := strings.Join(methods, ", ")
-		r.mux.Handle(path, r.strange(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-			w.Header().Set("Allow", allow)
-			problem.Write(w, req, problem.New(problem.MethodNotAllowed))
-		})))
-	}
 	r.mux.Handle("/", r.strange(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if allow := r.allowed(req); len(allow) > 0 {
+			w.Header().Set("Allow", strings.Join(allow, ", "))
+			problem.Write(w, req, problem.New(problem.MethodNotAllowed))
+			return
+		}
 		problem.Write(w, req, problem.New(problem.NotFound))
 	})))
+}
+
+// allowed lists the methods that something answers to at the request's path.
+func (r *router) allowed(req *http.Request) (list []string) {
+	for _, method := range []string{http.MethodDelete, http.MethodGet, http.MethodHead, http.MethodPatch, http.MethodPost, http.MethodPut} {
+		other := &http.Request{Method: method, URL: req.URL, Host: req.Host}
+		if _, pattern := r.mux.Handler(other); pattern != "/" {
+			list = append(list, method)
+		}
+	}
+	return list
 }
