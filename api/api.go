@@ -28,6 +28,7 @@ type Ledger interface {
 	MessageLogs
 	Executions
 	Appointments
+	OptOuts
 	Parked
 	AuditLog
 	Simulations
@@ -109,6 +110,9 @@ func (a *API) routes(mux *http.ServeMux) {
 	register(a, listExecutions(a.config.DB))
 	register(a, executionPlan(a.config.DB))
 	register(a, stopExecution(a.config.DB))
+	register(a, listOptOuts(a.config.DB))
+	register(a, optOutPatient(a.config.DB))
+	register(a, liftOptOut(a.config.DB))
 	register(a, simulateWorkflow(a.config.DB, a.config.Rules))
 	register(a, receiveAppointmentEvents(a.config.DB, a.config.Again, a.config.Phones))
 	register(a, listAppointments(a.config.DB))

@@ -21,8 +21,12 @@ import (
 	"github.com/doctorsflow/doctorsflow/internal/workflow"
 )
 
+// neverAsked is what only tests over a real ledger reach.
+type neverAsked interface{ OptOuts }
+
 // fakeLedger knows one key, and answers as it is told.
 type fakeLedger struct {
+	neverAsked
 	logs     func(context.Context, store.LogQuery) (store.Page[store.MessageLog], error)
 	retry    func(uuid.UUID, store.Retry) (store.Decided, error)
 	queues   []store.Queue

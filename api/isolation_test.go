@@ -16,6 +16,7 @@ import (
 
 	"github.com/doctorsflow/doctorsflow/internal/auth"
 	"github.com/doctorsflow/doctorsflow/internal/store"
+	"github.com/doctorsflow/doctorsflow/internal/workflow"
 )
 
 // place is where an operation takes an id or a cursor.
@@ -44,6 +45,10 @@ var idTable = map[place]func(c *seeded) string{
 	{"stop-execution", "path", "id"}:               func(c *seeded) string { return c.execution },
 	{"simulate-workflow", "path", "id"}:            func(c *seeded) string { return c.workflow.String() },
 	{"simulate-workflow", "body", "/patient_ids"}:  func(c *seeded) string { return c.patient },
+	{"list-opt-outs", "path", "id"}:                func(c *seeded) string { return c.patient },
+	{"opt-out-patient", "path", "id"}:              func(c *seeded) string { return c.patient },
+	{"lift-opt-out", "path", "id"}:                 func(c *seeded) string { return c.patient },
+	{"lift-opt-out", "path", "opt_out_id"}:         func(c *seeded) string { return c.optOut() },
 	{"retry-parked-step", "path", "id"}:            func(c *seeded) string { return c.takeParked() },
 	{"drop-parked-step", "path", "id"}:             func(c *seeded) string { return c.takeParked() },
 }
@@ -56,6 +61,8 @@ var bodies = map[string]string{
 	"receive-appointment-events": bookedEvent("e1", "A-1"),
 	"stop-execution":             `{"reason":"moved away"}`,
 	"drop-parked-step":           `{"reason":"not needed any more"}`,
+	"opt-out-patient":            `{"channel":"sms","class":"marketing"}`,
+	"lift-opt-out":               `{"reason":"asked at the desk"}`,
 }
 
 // public are the paths without an operation, which tell nothing of any tenant.
@@ -101,6 +108,20 @@ func (c *seeded) takeParked() string {
 	step := c.parkedSteps[0]
 	c.parkedSteps = c.parkedSteps[1:]
 	return step
+}
+
+// optOut gives an opt-out of the clinic's patient that stands.
+func (c *seeded) optOut() string {
+	c.l.t.Helper()
+	patient := uuid.MustParse(c.patient)
+	if _, err := c.l.db.OptOut(c.l.t.Context(), c.tenant, patient, store.OptOut{Class: workflow.Auth, Source: "api"}, store.Hand{Actor: "cli:test"}); err != nil {
+		c.l.t.Fatal(err)
+	}
+	list, err := c.l.db.OptOuts(c.l.t.Context(), c.tenant, patient)
+	if err != nil || len(list) == 0 {
+		c.l.t.Fatal(list, err)
+	}
+	return list[0].ID.String()
 }
 
 func (c *seeded) cursor(list string) string {

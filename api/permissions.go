@@ -22,6 +22,9 @@ var permissions = map[string][]auth.Role{
 	"retry-parked-step":          {auth.Owner, auth.Staff},
 	"drop-parked-step":           {auth.Owner, auth.Staff},
 	"list-audit-log":             {auth.Owner},
+	"list-opt-outs":              {auth.Owner, auth.Staff, auth.Viewer, auth.Integration},
+	"opt-out-patient":            {auth.Owner, auth.Staff, auth.Integration},
+	"lift-opt-out":               {auth.Owner, auth.Staff},
 }
 
 // permitted reports whether p may call an operation, which only reads or also

@@ -73,6 +73,8 @@ func (a *API) fail(ctx context.Context, operation string, err error) error {
 		return newFailure(ctx, refusalOf(refused))
 	case errors.Is(err, store.ErrNote):
 		return newFailure(ctx, problem.New(problem.InvalidPayload).WithErrors(problem.Field{Pointer: "/reason", Code: "not-a-note"}))
+	case errors.Is(err, store.ErrNoNumber):
+		return newFailure(ctx, problem.New(problem.Conflict).WithDetail("The patient has no number, so that nothing is sent to them. Give them one first."))
 	case errors.Is(err, store.ErrCursor):
 		return newFailure(ctx, problem.New(problem.InvalidParameter).WithErrors(problem.Field{Pointer: "/query/cursor", Code: "not-a-cursor"}))
 	case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrErased):

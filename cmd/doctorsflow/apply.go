@@ -68,6 +68,10 @@ func (c *applyCommand) Run(ctx context.Context, o output) error {
 	if err := c.underway(ctx, o, db, done); err != nil {
 		return err
 	}
+	if done.OptedOut.Runs > 0 {
+		fmt.Fprint(o.out, "\nof patients who are opted out now: ")
+		printReplanned(o, done.OptedOut)
+	}
 	base := orElse(c.PublicURL, orElse(where.HTTP, "http://127.0.0.1:8080"))
 	fmt.Fprintf(o.out, "\napplied: %d changes, tenant %s\n", done.Changed(), done.Tenant)
 	printWebhooks(o.out, done, strings.TrimRight(base, "/"))

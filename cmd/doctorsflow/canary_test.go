@@ -371,7 +371,7 @@ func (c *canaries) answered(t testing.TB, req *http.Request) (status int) {
 // waitSent waits until whatever is due was sent.
 func waitSent(t testing.TB, db *store.DB) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); ; {
+	for deadline := time.Now().Add(3 * time.Minute); ; {
 		list, err := db.Conserve(t.Context())
 		if err != nil {
 			t.Fatal(err)

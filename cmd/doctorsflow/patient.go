@@ -17,7 +17,11 @@ import (
 )
 
 type patientCommand struct {
-	Find  patientFindCommand  `cmd:"" help:"Find patients by their number, or by its last four digits."`
+	Find    patientFindCommand    `cmd:"" help:"Find patients by their number, or by its last four digits."`
+	OptOut  patientOptOutCommand  `cmd:"" name:"opt-out" help:"Keep messages from a patient's number; what is planned of them is cancelled."`
+	OptIn   patientOptInCommand   `cmd:"" name:"opt-in" help:"Lift an opt-out, for a patient who wants messages again."`
+	OptOuts patientOptOutsCommand `cmd:"" name:"opt-outs" help:"Show what stands under a patient's number."`
+
 	Erase patientEraseCommand `cmd:"" help:"Make a patient unreadable for good; what is planned for them is cancelled."`
 }
 

@@ -56,6 +56,7 @@ var doors = map[string]struct{ why, callers string }{
 	"SettleDeliveries":       {"outcomes", "recorder.Handle"},
 	"TellParked":             {"ids and reasons for the operators' log", "recorder.look"},
 	"CountParked":            {"a count", "recorder.look"},
+	"OptOut":                 {"a clinic's own patient, and whoever of the clinic has the number", "api.optOutPatient cmd/doctorsflow.Run"},
 
 	"SealSends":           {"what was sent enters each clinic's chain", "recorder.Run"},
 	"CutAudit":            {"retention, clinic by clinic", "recorder.cut"},

@@ -43,6 +43,9 @@ type Applied struct {
 	Changes  []Change
 	Webhooks []AppliedWebhook
 	Accounts []AppliedAccount
+	// OptedOut is what became of what was planned for those that the file opts
+	// out.
+	OptedOut Replanned
 }
 
 // Changed counts the changes that are not "unchanged".
@@ -95,7 +98,11 @@ func (db *DB) ApplyClinic(ctx context.Context, f *clinic.File, o ApplyOptions) (
 	if err != nil && !errors.Is(err, errDryRun) {
 		return Applied{}, fmt.Errorf("store: apply: %w", err)
 	}
-	return a.out, nil
+	if o.DryRun {
+		return a.out, nil
+	}
+	a.out.OptedOut, err = db.withoutPlans(ctx, id, slices.Concat(a.optedOut...), OptOut{}, acting(ctx))
+	return a.out, err
 }
 
 type applying struct {

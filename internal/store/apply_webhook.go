@@ -186,7 +186,7 @@ func (a *applying) patients(ctx context.Context) error {
 
 // optOut makes a new suppression part of the patient's difference.
 func (a *applying) optOut(ctx context.Context, number phone.Number, have, want map[string]string) error {
-	fresh, patients, err := suppress(ctx, a.tx, a.id, phoneIndexes(a.key, number), "apply")
+	fresh, patients, err := suppress(ctx, a.tx, a.id, phoneIndexes(a.key, number), OptOut{Source: "apply"})
 	if fresh {
 		a.optedOut = append(a.optedOut, patients)
 	}

@@ -17,6 +17,9 @@ var ErrUnavailable = errors.New("store: Postgres is not available")
 // ErrErased means that the key of this data was destroyed.
 var ErrErased = errors.New("store: erased")
 
+// ErrNoNumber means that a patient has no number, so that nothing is sent.
+var ErrNoNumber = errors.New("store: the patient has no number")
+
 // notFound turns an empty result into [ErrNotFound].
 func notFound(err error) error {
 	if errors.Is(err, pgx.ErrNoRows) {

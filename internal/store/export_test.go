@@ -28,14 +28,14 @@ func (db *DB) InTenant(ctx context.Context, id tenant.ID, f func(pgx.Tx) error) 
 // APIPool is the connections that tenants share.
 func (db *DB) APIPool() *pgxpool.Pool { return db.api }
 
-// OptOut opts a number out of everything.
-func (db *DB) OptOut(ctx context.Context, id tenant.ID, n phone.Number) error {
+// SuppressNumber opts a number out of everything.
+func (db *DB) SuppressNumber(ctx context.Context, id tenant.ID, n phone.Number) error {
 	return db.inTenant(ctx, id, func(tx pgx.Tx) error {
 		keys, err := db.tenantKey(ctx, tx, id)
 		if err != nil {
 			return err
 		}
-		_, _, err = suppress(ctx, tx, id, phoneIndexes(keys, n), "test")
+		_, _, err = suppress(ctx, tx, id, phoneIndexes(keys, n), OptOut{Source: "test"})
 		return err
 	})
 }

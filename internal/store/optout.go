@@ -17,15 +17,16 @@ import (
 const lockPatientsOfPhone = `SELECT id FROM patients WHERE tenant_id = $1 AND phone_index = ANY ($2) ORDER BY id FOR UPDATE`
 
 const insertSuppression = `
-INSERT INTO suppressions (tenant_id, id, phone_index, source)
-SELECT $1, $2, $3, $4
-WHERE  NOT EXISTS (SELECT FROM suppressions WHERE tenant_id = $1 AND phone_index = $3 AND channel IS NULL AND class IS NULL AND lifted_at IS NULL)`
+INSERT INTO suppressions (tenant_id, id, phone_index, source, channel, class)
+SELECT $1, $2, $3, $4, $5, $6
+WHERE  NOT EXISTS (SELECT FROM suppressions WHERE tenant_id = $1 AND phone_index = $3 AND lifted_at IS NULL
+                   AND channel IS NOT DISTINCT FROM $5 AND class IS NOT DISTINCT FROM $6)`
 
-// suppress opts a number out of everything and reports whether it was not
-// before, and which patients have the number; the caller has it audited.
-// indexes are all that a patient's row with the number may have: while
-// the tenant's key is rotated, the opt-out stands under each.
-func suppress(ctx context.Context, tx pgx.Tx, id tenant.ID, indexes [][]byte, source string) (fresh bool, patients []uuid.UUID, err error) {
+// suppress opts a number out and reports whether it was not before, and which
+// patients have the number; the caller has it audited. indexes are all that a
+// patient's row with the number may have: while the tenant's key is rotated,
+// the opt-out stands under each.
+func suppress(ctx context.Context, tx pgx.Tx, id tenant.ID, indexes [][]byte, o OptOut) (fresh bool, patients []uuid.UUID, err error) {
 	rows, err := tx.Query(ctx, lockPatientsOfPhone, id, indexes)
 	if err != nil {
 		return false, nil, err
@@ -34,7 +35,7 @@ func suppress(ctx context.Context, tx pgx.Tx, id tenant.ID, indexes [][]byte, so
 		return false, nil, err
 	}
 	for _, index := range indexes {
-		tag, err := tx.Exec(ctx, insertSuppression, id, uuid.Must(uuid.NewV7()), index, source)
+		tag, err := tx.Exec(ctx, insertSuppression, id, uuid.Must(uuid.NewV7()), index, o.Source, nullText(string(o.Channel)), nullText(string(o.Class)))
 		if err != nil {
 			return false, nil, err
 		}

@@ -241,7 +241,7 @@ type claimedStep struct {
 }
 
 // TestNothingOfASupersededPlanIsClaimed has workers begin, claim, settle,
-// release, migrate and stop runs at random and all at once. Whatever is claimed
+// release, migrate and stop runs, and opt patients out, at random and all at once. Whatever is claimed
 // after a change was acknowledged is of the new plan.
 func TestNothingOfASupersededPlanIsClaimed(t *testing.T) {
 	t.Parallel()
@@ -282,11 +282,17 @@ func TestNothingOfASupersededPlanIsClaimed(t *testing.T) {
 						h.publish(s.Run, s.Step)
 					}
 				default:
-					change, again, stop := store.Replan{Run: run, Hand: hand, Action: "run.test"}, planner.Again, rnd.IntN(8) == 0
+					change, again, stop := store.Replan{Run: run, Hand: hand, Action: "run.test"}, planner.Again, rnd.IntN(6) == 0
 					if change.Version = versions[rnd.IntN(len(versions))]; stop {
 						change.Version, again = 0, store.Stop(event.WorkflowStopped)
 					}
-					if _, err := r.Replan(context.Background(), r.tenant, change, again); err != nil {
+					var err error
+					if stop && rnd.IntN(2) == 0 {
+						_, err = r.OptOut(context.Background(), r.tenant, r.patientOf(run), store.OptOut{Source: "api"}, hand)
+					} else {
+						_, err = r.Replan(context.Background(), r.tenant, change, again)
+					}
+					if err != nil {
 						t.Error(err)
 						return
 					}
@@ -332,7 +338,9 @@ func (r *replans) claimSome(h *history, rnd *rand.Rand) (got, of int) {
 		floor[s.ID], stopped[s.ID] = h.epoch[h.run[s.ID]], h.stopped[h.run[s.ID]]
 	}
 	h.mu.Unlock()
-	claims, err := r.ClaimSteps(context.Background(), batch, claimAll)
+	claims, err := r.ClaimSteps(context.Background(), batch, func(c *store.Candidate) store.Decision {
+		return store.Decision{Claim: len(c.Suppressed) == 0, Content: "text"} // the dispatcher's guard in short
+	})
 	if err != nil {
 		r.t.Error(err)
 	}

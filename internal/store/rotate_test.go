@@ -30,7 +30,7 @@ func (l *ledger) optedOut(number string) {
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	if err := l.OptOut(context.Background(), l.tenant, n); err != nil {
+	if err := l.SuppressNumber(context.Background(), l.tenant, n); err != nil {
 		l.t.Fatal(err)
 	}
 }
