@@ -60,6 +60,9 @@ workflows:
 type diary struct {
 	*replans
 	zone *time.Location
+	// apart gives every appointment's patient a phone of their own; otherwise
+	// they are a family.
+	apart bool
 }
 
 func newDiary(t testing.TB) *diary {
@@ -74,16 +77,20 @@ func newDiary(t testing.TB) *diary {
 // said is an event as it comes over the wire.
 func (d *diary) said(id, kind, number string, sequence int, rest string) store.AppointmentEvent {
 	d.t.Helper()
-	raw := fmt.Sprintf(`{"id":%q,"type":"appointment.%s","sequence":%d,"patient":{"external_id":"P-%s","name":"김하늘","phone":"010-0000-0001"},"appointment":{"id":%q%s}}`, id, kind, sequence, number, number, rest)
+	to := "010-0000-0001"
+	if d.apart {
+		to = fmt.Sprintf("010-0000-%04s", number[1:])
+	}
+	raw := fmt.Sprintf(`{"id":%q,"type":"appointment.%s","sequence":%d,"patient":{"external_id":"P-%s","name":"김하늘","phone":%q},"appointment":{"id":%q%s}}`, id, kind, sequence, number, to, number, rest)
 	e, problems := appointment.Decode([]byte(raw))
 	if len(problems) > 0 {
 		d.t.Fatalf("%s: %v", raw, problems)
 	}
-	to, err := phone.Parse(e.Patient.Phone, testNumbers)
+	parsed, err := phone.Parse(e.Patient.Phone, testNumbers)
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	return store.AppointmentEvent{Event: e, To: to, Hand: hand}
+	return store.AppointmentEvent{Event: e, To: parsed, Hand: hand}
 }
 
 func (d *diary) tell(e store.AppointmentEvent) store.AppointmentReceipt {
