@@ -13,6 +13,7 @@ import (
 
 	"github.com/doctorsflow/doctorsflow/internal/event"
 	"github.com/doctorsflow/doctorsflow/internal/store"
+	"github.com/doctorsflow/doctorsflow/internal/workflow"
 	"github.com/doctorsflow/doctorsflow/planner"
 )
 
@@ -154,4 +155,35 @@ func (w *week) optOut(number string) {
 	if _, err := w.OptOut(context.Background(), w.tenant, patient, store.OptOut{Channel: event.SMS, Source: "api"}, hand); err != nil {
 		w.t.Error(err)
 	}
+}
+
+// A cancellation that comes while its booking is being planned waits for the
+// run and cancels it: the two cannot miss each other.
+func TestACancellationFindsTheRunThatIsJustBeingPlanned(t *testing.T) {
+	t.Parallel()
+	d := newDiary(t)
+	booked := d.tell(d.said("e1", "booked", "A1", 1, starts(d.day(3, 9))))
+	cancel := d.said("e2", "cancelled", "A1", 2, "")
+	done := make(chan store.AppointmentReceipt, 1)
+	p := (&planner.Planner{Phones: testNumbers}).Planning()
+	expand := p.Expand
+	p.Expand = func(trigger store.PendingTrigger, def *workflow.Definition) store.Expansion {
+		go func() { done <- d.tell(cancel) }()
+		select {
+		case out := <-done:
+			done <- out
+		case <-time.After(300 * time.Millisecond): // it waits
+		}
+		return expand(trigger, def)
+	}
+	if _, err := d.PlanTriggers(t.Context(), []event.Trigger{{Tenant: d.tenant, ID: booked.Trigger, Kind: event.Appointment}}, p); err != nil {
+		t.Fatal(err)
+	}
+	if out := <-done; out.Plans.Cancelled != 2 {
+		t.Errorf("%+v", out)
+	}
+	if n := d.count(`SELECT count(*) FROM steps WHERE state = 'planned'`); n != 0 {
+		t.Errorf("%d messages are planned for a cancelled appointment", n)
+	}
+	d.holds()
 }
