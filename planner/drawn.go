@@ -34,7 +34,7 @@ func begin(d *workflow.Definition, f Facts, answers map[string]workflow.Answer) 
 		from = append(from, workflow.Arrival{Node: id, At: f.from()})
 	}
 	// Before all time: every question lies ahead, were it due long ago.
-	return walk(d, from, f, workflow.Moment{Answers: answers})
+	return walk(d, from, f, workflow.Moment{Answers: answers, Subject: f.Subject})
 }
 
 // Advance leads a run of a drawing on from where it rests. It is pure.

@@ -29,6 +29,8 @@ type Facts struct {
 	// a drawing, and Payload what was said of it.
 	Event   string
 	Payload []byte
+	// Subject is whom a split is stable for: the patient's id.
+	Subject string
 	// From is what days and delays are counted from, where that is not At.
 	From time.Time
 	// Known is when the time of what it is about was last heard of, where that

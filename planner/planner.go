@@ -91,7 +91,7 @@ func (p *Planner) plan(ctx context.Context, batch []*stream.Msg[event.Trigger]) 
 // drawing where its run rests. It is pure.
 func Expand(t store.PendingTrigger, d *workflow.Definition) store.Expansion {
 	failpoint.Hit(failpoint.PlannerPlanning)
-	f := Facts{At: t.ReceivedAt, Zone: t.Zone, SendAt: &t.SendAt, Event: t.EventType, Payload: t.Payload}
+	f := Facts{At: t.ReceivedAt, Zone: t.Zone, SendAt: &t.SendAt, Event: t.EventType, Payload: t.Payload, Subject: t.Patient.String()}
 	if t.Kind == event.Campaign {
 		f.Lane = event.Bulk
 	}

@@ -27,7 +27,7 @@ func Again(r *store.Replanning) store.NewPlan {
 		lane = event.Bulk
 	}
 	wanted := map[string]Step{}
-	f := Facts{At: r.Received, Zone: r.Zone, SendAt: &r.SendAt, Lane: lane, Event: r.EventType, Payload: r.Payload}
+	f := Facts{At: r.Received, Zone: r.Zone, SendAt: &r.SendAt, Lane: lane, Event: r.EventType, Payload: r.Payload, Subject: r.Patient.String()}
 	about(&f, r.Appointment)
 	begun := begin(r.Definition, f, r.Answers)
 	plan := begun.Steps

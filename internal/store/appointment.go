@@ -54,8 +54,8 @@ func (a *Appointment) When() *appointment.When {
 // begin where no time is known, the zero time where no date is, or for nil.
 func (a *Appointment) Begins(zone *time.Location) time.Time { return a.When().Starts(zone) }
 
-// fields are what expressions and pointers see of it.
-func (a *Appointment) fields(zone *time.Location) map[string]any {
+// Fields are what expressions and pointers see of it; nil for nil.
+func (a *Appointment) Fields(zone *time.Location) map[string]any {
 	if a == nil {
 		return nil
 	}
@@ -86,7 +86,7 @@ func (a *Appointment) over(payload []byte, zone *time.Location) []byte {
 	for _, gone := range []string{"date", "time", "starts_at"} {
 		delete(said, gone)
 	}
-	maps.Copy(said, a.fields(zone))
+	maps.Copy(said, a.Fields(zone))
 	whole["appointment"] = said
 	b, err := json.Marshal(whole)
 	if err != nil {

@@ -34,6 +34,8 @@ type PendingTrigger struct {
 	PatientPointer string
 	CreatePatients bool
 	Routes         map[string][]uuid.UUID
+	// Patient is whom it is about, once that is known: when it is expanded.
+	Patient uuid.UUID
 	// Of an appointment's event: the appointment as it stands, the workflows
 	// that such events may start, and whether a newer event has undone this one.
 	Appointment *Appointment
@@ -270,6 +272,7 @@ func (db *DB) writePlans(ctx context.Context, tx *pipeline, triggers []*planned,
 			if err != nil {
 				return nil, err
 			}
+			t.Patient = t.patient.id
 			plan := expand(t.PendingTrigger, d)
 			run := runs.add(t, id, w.version, plan)
 			for _, s := range plan.Steps {

@@ -18,9 +18,10 @@ import (
 // Replanning is a run whose plan is made anew, its row locked: nothing of it
 // is claimed meanwhile.
 type Replanning struct {
-	Tenant tenant.ID
-	Run    uuid.UUID
-	Kind   event.Kind
+	Tenant  tenant.ID
+	Run     uuid.UUID
+	Patient uuid.UUID
+	Kind    event.Kind
 	// Version and Definition are those of the new plan. A drawn workflow's run
 	// stays with its own: which way it went was decided by that.
 	Version    int32
@@ -295,6 +296,7 @@ func (db *DB) replanning(ctx context.Context, tx pgx.Tx, id tenant.ID, runs []uu
 		if f.Payload, err = db.restingPayload(ctx, tx, id, f.patient, f.trigger, f.tenantKey, f.patientKey); err != nil {
 			return nil, nil, err
 		}
+		f.Patient = f.patient
 		f.Payload = f.Appointment.over(f.Payload, f.Zone)
 		list, patients, byRun[f.Run] = append(list, f.Replanning), append(patients, f.patient), f.Replanning
 	}

@@ -214,7 +214,7 @@ func (db *DB) restingRuns(ctx context.Context, tx pgx.Tx, limit int) (out []*Res
 		if f.Payload, err = db.restingPayload(ctx, tx, f.Tenant, f.Patient, f.trigger, f.tenantKey, f.patientKey); err != nil {
 			return nil, err
 		}
-		f.Payload, f.World.Appointment = f.Appointment.over(f.Payload, f.Zone), f.Appointment.fields(f.Zone)
+		f.Payload, f.World.Appointment = f.Appointment.over(f.Payload, f.Zone), f.Appointment.Fields(f.Zone)
 		if f.Payload != nil {
 			if err := json.Unmarshal(f.Payload, &f.World.Trigger); err != nil {
 				f.World.Trigger = nil // a payload that is no object says nothing
