@@ -116,8 +116,7 @@ func (db *DB) Stories(ctx context.Context, id tenant.ID) (Story, error) {
 }
 
 // Why tells the story of a patient, an appointment, a trigger, a run or a step of
-// one tenant,
-// newest trigger first, or [ErrNotFound].
+// one tenant, newest trigger first, or [ErrNotFound].
 func (db *DB) Why(ctx context.Context, id tenant.ID, subject uuid.UUID) (Story, error) {
 	return db.story(ctx, id, &subject)
 }
