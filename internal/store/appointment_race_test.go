@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -186,4 +187,32 @@ func TestACancellationFindsTheRunThatIsJustBeingPlanned(t *testing.T) {
 		t.Errorf("%d messages are planned for a cancelled appointment", n)
 	}
 	d.holds()
+}
+
+// A text that is sent after its appointment moved has the new date.
+func TestATextSaysWhatTheAppointmentIsWhenItIsSent(t *testing.T) {
+	t.Parallel()
+	d := &diary{replans: &replans{ledger: newLedger(t)}, zone: time.FixedZone("KST", 9*3600)}
+	file := strings.Split(appointmentClinic, "workflows:")[0] + `
+  - {name: dated, sms_text: "#{날짜}"}
+workflows:
+  - {name: told, trigger_type: appointment.booked, steps: [{node: told, seconds: 0, template: dated, variables: {날짜: /appointment/date}}]}
+`
+	if _, err := d.apply(file, store.ApplyOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	old := d.plan(d.tell(d.said("e1", "booked", "A1", 1, starts(d.day(3, 9)))).Trigger)
+	d.tell(d.said("e2", "rescheduled", "A1", 2, starts(d.day(5, 9))))
+	var due []event.Step
+	for _, s := range d.lease(10) {
+		due = append(due, s.Step)
+	}
+	var payload string
+	claims, err := d.ClaimSteps(t.Context(), append(due, old...), func(c *store.Candidate) store.Decision {
+		payload = string(c.Payload)
+		return claimAll(c)
+	})
+	if want := fmt.Sprintf(`"date":%q`, d.day(5, 9).Format(time.DateOnly)); err != nil || len(claims) != 1 || !strings.Contains(payload, want) {
+		t.Errorf("%d claims, %v, by %s; want %s", len(claims), err, payload, want)
+	}
 }
