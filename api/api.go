@@ -15,6 +15,7 @@ import (
 
 	"github.com/doctorsflow/doctorsflow/internal/auth"
 	"github.com/doctorsflow/doctorsflow/internal/edge"
+	"github.com/doctorsflow/doctorsflow/internal/phone"
 	"github.com/doctorsflow/doctorsflow/internal/problem"
 	"github.com/doctorsflow/doctorsflow/internal/simulate"
 	"github.com/doctorsflow/doctorsflow/internal/telemetry"
@@ -27,6 +28,7 @@ type Ledger interface {
 	MessageLogs
 	Executions
 	Workflows
+	Appointments
 	OptOuts
 	Parked
 	AuditLog
@@ -50,12 +52,15 @@ type Config struct {
 	Edge *edge.Edge
 	// Rates bounds what callers may ask.
 	Rates Rates
-	// Again is how the planner makes a run's plan anew, for what is published.
+	// Again is how the planner makes a run's plan anew: for what is published,
+	// and when an appointment changes.
 	Again Again
 	// Rules are those of the running path, for simulations.
 	Rules simulate.Rules
 	// Checks are asked for readiness beside the built-in ones.
 	Checks []Check
+	// Phones says which numbers are patients'.
+	Phones phone.Options
 	Logger *slog.Logger
 }
 
@@ -112,6 +117,9 @@ func (a *API) routes(mux *http.ServeMux) {
 	register(a, optOutPatient(a.config.DB))
 	register(a, liftOptOut(a.config.DB))
 	register(a, simulateWorkflow(a.config.DB, a.config.Rules))
+	register(a, receiveAppointmentEvents(a.config.DB, a.config.Again, a.config.Phones))
+	register(a, listAppointments(a.config.DB))
+	register(a, getAppointment(a.config.DB))
 	register(a, listParked(a.config.DB))
 	register(a, retryParked(a.config.DB))
 	register(a, dropParked(a.config.DB))

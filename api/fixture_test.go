@@ -75,9 +75,6 @@ type server struct {
 	log *lockedBuffer
 }
 
-// keepPlan stands for the planner, whose own tests say what becomes of a plan.
-func keepPlan(*store.Replanning) store.NewPlan { return store.NewPlan{} }
-
 // freely is an edge and rates that no test meets.
 var freely = struct {
 	edge  edge.Config
@@ -94,7 +91,7 @@ func serveAt(t testing.TB, db Ledger, broker Broker, c edge.Config, rates Rates)
 	s := &server{t: t, reg: prometheus.NewPedanticRegistry(), log: &lockedBuffer{}}
 	mux, door := http.NewServeMux(), edge.New(c, s.reg)
 	s.api = Register(mux, Config{
-		DB: db, Broker: broker, Registry: s.reg, Routes: true, Edge: door, Rules: rules, Again: keepPlan, Rates: rates, Logger: slog.New(slog.NewTextHandler(s.log, nil)),
+		DB: db, Broker: broker, Again: testAgain, Phones: testNumbers, Registry: s.reg, Routes: true, Edge: door, Rules: rules, Rates: rates, Logger: slog.New(slog.NewTextHandler(s.log, nil)),
 	})
 	s.mux = door.Handler(mux)
 	return s

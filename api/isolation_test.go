@@ -45,6 +45,9 @@ var idTable = map[place]func(c *seeded) string{
 	{"export-workflow", "path", "id"}:              func(c *seeded) string { return c.workflow.String() },
 	{"list-workflow-versions", "path", "id"}:       func(c *seeded) string { return c.twoVersions() },
 	{"list-workflow-versions", "query", "cursor"}:  func(c *seeded) string { return c.cursor("/api/workflows/" + c.twoVersions() + "/versions") },
+	{"list-appointments", "query", "patient_id"}:   func(c *seeded) string { return c.appointment().PatientID.String() },
+	{"list-appointments", "query", "cursor"}:       func(c *seeded) string { return c.cursor("/api/appointments") },
+	{"get-appointment", "path", "id"}:              func(c *seeded) string { return c.appointment().ID.String() },
 	{"list-parked-steps", "query", "workflow_id"}:  func(c *seeded) string { return c.workflow.String() },
 	{"list-parked-steps", "query", "cursor"}:       func(c *seeded) string { return c.cursor("/api/parked-steps") },
 	{"list-audit-log", "query", "patient_id"}:      func(c *seeded) string { return c.patient },
@@ -64,18 +67,19 @@ var idTable = map[place]func(c *seeded) string{
 // bodies are what the operations with a body are sent; every field that is an
 // id is replaced.
 var bodies = map[string]string{
-	"retry-parked-step":   `{"mode":"ask"}`,
-	"stop-execution":      `{"reason":"moved away"}`,
-	"create-workflow":     `{"name":"x"}`,
-	"update-workflow":     `{"send_at":"11:00"}`,
-	"publish-workflow":    `{}`,
-	"activate-workflow":   `{"reason":"x"}`,
-	"deactivate-workflow": `{"reason":"x"}`,
-	"import-workflow":     `{"file":"workflow: {name: x}"}`,
-	"drop-parked-step":    `{"reason":"not needed any more"}`,
-	"simulate-workflow":   `{"at":"2030-01-01T10:00:00+09:00","patient_ids":[]}`,
-	"opt-out-patient":     `{"channel":"sms","class":"marketing"}`,
-	"lift-opt-out":        `{"reason":"asked at the desk"}`,
+	"retry-parked-step":          `{"mode":"ask"}`,
+	"stop-execution":             `{"reason":"moved away"}`,
+	"create-workflow":            `{"name":"x"}`,
+	"update-workflow":            `{"send_at":"11:00"}`,
+	"publish-workflow":           `{}`,
+	"activate-workflow":          `{"reason":"x"}`,
+	"deactivate-workflow":        `{"reason":"x"}`,
+	"import-workflow":            `{"file":"workflow: {name: x}"}`,
+	"drop-parked-step":           `{"reason":"not needed any more"}`,
+	"simulate-workflow":          `{"at":"2030-01-01T10:00:00+09:00","patient_ids":[]}`,
+	"opt-out-patient":            `{"channel":"sms","class":"marketing"}`,
+	"lift-opt-out":               `{"reason":"asked at the desk"}`,
+	"receive-appointment-events": bookedEvent("e1", "A-1"),
 }
 
 // public are the paths without an operation, which tell nothing of any tenant.
@@ -102,6 +106,11 @@ func (l *ledger) seed(o *office) *seeded {
 	}
 	for i := range parkedSeeds {
 		c.parkedSteps = append(c.parkedSteps, o.parked(fmt.Sprintf("010-0000-01%02d", i)).String())
+	}
+	for _, number := range []string{"A-1", "A-2"} {
+		if w := l.send(http.MethodPost, "/api/appointments/events", o.keys[auth.Integration], bookedEvent("seed-"+number, number)); w.Code != http.StatusOK {
+			l.t.Fatalf("%d %s", w.Code, w.Body)
+		}
 	}
 	var logs logPage
 	l.fetch("/api/message-logs", o.keys[auth.Owner], &logs)

@@ -246,6 +246,9 @@ func TestEveryRoleMayDoWhatTheTableSaysAndNoMore(t *testing.T) {
 		"/api/workflows/executions": {auth.Owner: 200, auth.Staff: 200, auth.Viewer: 200, auth.Integration: 200},
 		"/api/parked-steps":         {auth.Owner: 200, auth.Staff: 200, auth.Viewer: 200, auth.Integration: 403},
 		"/api/audit-log":            {auth.Owner: 200, auth.Staff: 403, auth.Viewer: 403, auth.Integration: 403},
+		"/api/appointments":         {auth.Owner: 200, auth.Staff: 200, auth.Viewer: 200, auth.Integration: 200},
+		"/api/appointments/events":  {auth.Owner: 422, auth.Staff: 422, auth.Viewer: 403, auth.Integration: 422},
+		"/api/appointments/{id}":    {auth.Owner: 404, auth.Staff: 404, auth.Viewer: 404, auth.Integration: 404},
 		// Whoever is let in finds no such run, or step.
 		"/api/workflows/executions/{id}/plan": {auth.Owner: 404, auth.Staff: 404, auth.Viewer: 404, auth.Integration: 404},
 		// Its body is looked at first.

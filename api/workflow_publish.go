@@ -11,7 +11,7 @@ import (
 	"github.com/doctorsflow/doctorsflow/internal/store"
 )
 
-// Again makes the plan of a run anew by a published version.
+// Again makes the plan of a run anew; see the planner's.
 type Again = func(*store.Replanning) store.NewPlan
 
 // Underway is what became, or would become, of what was under way.

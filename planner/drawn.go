@@ -1,6 +1,7 @@
 package planner
 
 import (
+	"slices"
 	"time"
 
 	"github.com/doctorsflow/doctorsflow/internal/store"
@@ -13,27 +14,33 @@ type Begun struct {
 	Steps  []Step
 	Rests  []workflow.Rest
 	Passed []string
+	// Answers are the ways that a drawing's questions and splits took.
+	Answers map[string]workflow.Answer
 }
 
 // Begin plans a definition of either notation. It is pure. Questions of a
 // drawing are left to their time, those of now included: they see the world
 // only when it is read for them (see [Advance]).
-func Begin(d *workflow.Definition, f Facts) Begun {
+func Begin(d *workflow.Definition, f Facts) Begun { return begin(d, f, nil) }
+
+// begin plans from the start, by the answers that were given already.
+func begin(d *workflow.Definition, f Facts, answers map[string]workflow.Answer) Begun {
 	v := d.Visual()
 	if v == nil {
 		return Begun{Steps: Plan(d, f)}
 	}
 	var from []workflow.Arrival
 	for _, id := range v.Starts(f.Event, f.text) {
-		from = append(from, workflow.Arrival{Node: id, At: f.At})
+		from = append(from, workflow.Arrival{Node: id, At: f.from()})
 	}
-	// A moment before the event: every question lies ahead.
-	return walk(d, from, f, workflow.Moment{Now: f.At.Add(-time.Nanosecond)})
+	// Before all time: every question lies ahead, were it due long ago.
+	return walk(d, from, f, workflow.Moment{Answers: answers, Subject: f.Subject})
 }
 
 // Advance leads a run of a drawing on from where it rests. It is pure.
 func Advance(r *store.Resting) store.Onward {
 	f := Facts{At: r.At, Zone: r.Zone, SendAt: &r.SendAt, Calendar: r.Calendar, Lane: r.Lane, Payload: r.Payload}
+	about(&f, r.Appointment)
 	from, outcome := workflow.Arrival{Node: r.Node, At: r.At}, "reached"
 	if r.Event != "" {
 		switch {
@@ -50,6 +57,15 @@ func Advance(r *store.Resting) store.Onward {
 		been[id] = true
 	}
 	plan := walk(r.Definition, []workflow.Arrival{from}, f, workflow.Moment{Now: r.Now, World: r.World, Subject: r.Patient.String(), Been: been})
+	if from.Handle != "" {
+		if plan.Answers == nil {
+			plan.Answers = map[string]workflow.Answer{}
+		}
+		plan.Answers[r.Node] = workflow.Answer{Handle: from.Handle, At: from.At}
+	}
+	// What was planned at a node stands, whatever became of it: a run that was
+	// planned anew may come by once more.
+	plan.Steps = slices.DeleteFunc(plan.Steps, func(s Step) bool { return r.World.Happened[s.Node] != nil })
 	return store.Onward{Expansion: expansion(plan), Outcome: outcome}
 }
 
@@ -74,7 +90,7 @@ func walk(d *workflow.Definition, from []workflow.Arrival, f Facts, m workflow.M
 	}
 	m.Date = func(pointer string) (time.Time, bool) { return date(f.text(pointer), f.Zone) }
 	w := workflow.Walk(d.Visual(), from, m)
-	out := Begun{Rests: w.Rests, Passed: w.Passed}
+	out := Begun{Rests: w.Rests, Passed: w.Passed, Answers: w.Answers}
 	for _, a := range w.Messages {
 		if s, ok := d.Step(a.Node); ok {
 			out.Steps = append(out.Steps, planned(s, a.At, f))

@@ -31,6 +31,21 @@ type Facts struct {
 	// a drawing, and Payload what was said of it.
 	Event   string
 	Payload []byte
+	// Subject is whom a split is stable for: the patient's id.
+	Subject string
+	// From is what days and delays are counted from, where that is not At.
+	From time.Time
+	// Known is when the time of what it is about was last heard of, where that
+	// is after At: what was due before that keeps its whole validity.
+	Known time.Time
+}
+
+// from is where counting begins.
+func (f Facts) from() time.Time {
+	if f.From.IsZero() {
+		return f.At
+	}
+	return f.From
 }
 
 // Step is one planned message.
@@ -81,13 +96,13 @@ func planned(s workflow.Step, due time.Time, f Facts) Step {
 	}
 	// A step that was due before its trigger was known keeps its whole
 	// validity: it is late, not void.
-	p.Expires = later(due, f.At).Add(expiry)
+	p.Expires = later(due, later(f.At, f.Known)).Add(expiry)
 	return p
 }
 
 func dueAt(d *workflow.Definition, s workflow.Step, f Facts) time.Time {
 	if delay, ok := s.Delay(); ok {
-		return f.At.Add(delay)
+		return f.from().Add(delay)
 	}
 	days := 0
 	switch {
@@ -97,7 +112,7 @@ func dueAt(d *workflow.Definition, s workflow.Step, f Facts) time.Time {
 		days = *s.BusinessDays
 	}
 	if d.DayLength != 0 {
-		return f.At.Add(time.Duration(days) * time.Duration(d.DayLength))
+		return f.from().Add(time.Duration(days) * time.Duration(d.DayLength))
 	}
 	at := DefaultSendAt
 	for _, c := range []*workflow.Clock{f.SendAt, d.SendAt, s.SendAt} {
@@ -106,9 +121,9 @@ func dueAt(d *workflow.Definition, s workflow.Step, f Facts) time.Time {
 		}
 	}
 	if s.BusinessDays != nil {
-		days = f.Calendar.Add(f.At, *s.BusinessDays, f.Zone)
+		days = f.Calendar.Add(f.from(), *s.BusinessDays, f.Zone)
 	}
-	return at.On(f.At, days, f.Zone)
+	return at.On(f.from(), days, f.Zone)
 }
 
 func later(a, b time.Time) time.Time {

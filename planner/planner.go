@@ -61,7 +61,7 @@ func (p *Planner) plan(ctx context.Context, batch []*stream.Msg[event.Trigger]) 
 	for i, m := range batch {
 		ids[i] = m.Event
 	}
-	due, err := p.Ledger.PlanTriggers(ctx, ids, store.Planning{Read: p.read, Expand: Expand})
+	due, err := p.Ledger.PlanTriggers(ctx, ids, p.Planning())
 	if err != nil && len(batch) > 1 && !errors.Is(err, store.ErrUnavailable) {
 		// One poisonous trigger must not hold its neighbours: each for itself.
 		for _, m := range batch {
@@ -91,16 +91,17 @@ func (p *Planner) plan(ctx context.Context, batch []*stream.Msg[event.Trigger]) 
 // drawing where its run rests. It is pure.
 func Expand(t store.PendingTrigger, d *workflow.Definition) store.Expansion {
 	failpoint.Hit(failpoint.PlannerPlanning)
-	f := Facts{At: t.ReceivedAt, Zone: t.Zone, SendAt: &t.SendAt, Calendar: t.Calendar, Event: t.EventType, Payload: t.Payload}
+	f := Facts{At: t.ReceivedAt, Zone: t.Zone, SendAt: &t.SendAt, Calendar: t.Calendar, Event: t.EventType, Payload: t.Payload, Subject: t.Patient.String()}
 	if t.Kind == event.Campaign {
 		f.Lane = event.Bulk
 	}
+	about(&f, t.Appointment)
 	return expansion(Begin(d, f))
 }
 
 // expansion is what the ledger keeps of a plan.
 func expansion(p Begun) store.Expansion {
-	out := store.Expansion{Steps: make([]store.StepPlan, len(p.Steps)), Rests: p.Rests, Passed: p.Passed}
+	out := store.Expansion{Steps: make([]store.StepPlan, len(p.Steps)), Rests: p.Rests, Passed: p.Passed, Answers: p.Answers}
 	for i, s := range p.Steps {
 		out.Steps[i] = store.StepPlan(s)
 	}
@@ -109,6 +110,9 @@ func expansion(p Begun) store.Expansion {
 
 // read finds in a trigger's payload whom it is about and what it starts.
 func (p *Planner) read(t store.PendingTrigger) (r store.Reading) {
+	if t.Kind == event.Appointment {
+		return readAppointment(t)
+	}
 	r.Workflows = t.Routes[t.EventType]
 	if len(r.Workflows) == 0 && t.WorkflowID != uuid.Nil {
 		r.Workflows = []uuid.UUID{t.WorkflowID}
@@ -148,3 +152,6 @@ func text(b []byte, pointer string) string {
 	s, _ := strictjson.LookupText(b, pointer)
 	return s
 }
+
+// Planning is the planner's part of planning, as it is handed to the ledger.
+func (p *Planner) Planning() store.Planning { return store.Planning{Read: p.read, Expand: Expand} }

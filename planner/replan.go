@@ -1,6 +1,9 @@
 package planner
 
 import (
+	"slices"
+
+	"github.com/doctorsflow/doctorsflow/internal/appointment"
 	"github.com/doctorsflow/doctorsflow/internal/event"
 	"github.com/doctorsflow/doctorsflow/internal/store"
 )
@@ -8,19 +11,32 @@ import (
 // Again is the plan of a run made anew from its event, by the definition that
 // it has now. It is pure. A node that was sent, or whose time was decided, is
 // not sent again; a node that is not in the definition any more is cancelled; a
-// new one is added, unless its validity is over already. A drawn run keeps its
-// plan: which way it went was decided on the way.
+// new one is added, unless its validity is over already. A drawn run keeps the
+// ways that it took; the times of one about an appointment follow that. Where
+// the appointment was cancelled, nothing is left but what began with that.
 func Again(r *store.Replanning) store.NewPlan {
 	p := store.NewPlan{Reason: event.Superseded}
-	if r.Definition.Visual() != nil {
+	switch {
+	case r.Appointment == nil && r.Definition.Visual() != nil:
 		return p
+	case r.Appointment != nil && r.Appointment.Status == appointment.HasCancelled && r.EventType != appointment.Cancelled.Type():
+		return store.Stop(event.AppointmentCancelled)(r)
 	}
 	lane := event.Care
 	if r.Kind == event.Campaign {
 		lane = event.Bulk
 	}
 	wanted := map[string]Step{}
-	plan := Plan(r.Definition, Facts{At: r.Received, Zone: r.Zone, SendAt: &r.SendAt, Calendar: r.Calendar, Lane: lane, Event: r.EventType, Payload: r.Payload})
+	f := Facts{At: r.Received, Zone: r.Zone, SendAt: &r.SendAt, Calendar: r.Calendar, Lane: lane, Event: r.EventType, Payload: r.Payload, Subject: r.Patient.String()}
+	about(&f, r.Appointment)
+	begun := begin(r.Definition, f, r.Answers)
+	plan := begun.Steps
+	if r.Definition.Visual() != nil {
+		p.Redrawn, p.Rests, p.Passed = true, begun.Rests, begun.Passed
+	}
+	if starts := r.Appointment.Begins(r.Zone); over(r) && !starts.IsZero() {
+		plan = slices.DeleteFunc(plan, func(s Step) bool { return s.DueAt.Before(starts) })
+	}
 	for _, s := range plan {
 		wanted[s.Node] = s
 	}
@@ -42,7 +58,7 @@ func Again(r *store.Replanning) store.NewPlan {
 		case want.Channel != s.Channel: // another channel is another step
 			p.Cancel = append(p.Cancel, s.ID)
 			continue
-		case !want.DueAt.Equal(s.DueAt) || !want.Expires.Equal(s.Expires):
+		case !want.DueAt.Equal(s.DueAt) || !want.Expires.Equal(s.Expires) && !p.Redrawn: // on its way, a drawn step's validity began later
 			p.Move = append(p.Move, store.MovedStep{ID: s.ID, DueAt: want.DueAt, Expires: want.Expires})
 		}
 		stands[s.Node] = true

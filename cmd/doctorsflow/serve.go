@@ -196,7 +196,7 @@ func serve(ctx context.Context, f *serveFlags, log *slog.Logger, ready func(runn
 	}
 	routes := api.Register(mux, api.Config{
 		DB: db, Issuer: f.issuer(), Broker: bus, Registry: registry, Routes: f.runs("api"), Logger: log.With("role", "api"),
-		Edge: door, Rates: api.Rates{Caller: f.RatePerCaller, Tenant: f.RatePerTenant}, Rules: rules, Again: planner.Again,
+		Again: planner.Again, Phones: phones, Edge: door, Rates: api.Rates{Caller: f.RatePerCaller, Tenant: f.RatePerTenant}, Rules: rules,
 	})
 	group.Go(func() error { return routes.Run(work) })
 

@@ -131,8 +131,11 @@ func (c *checks) account(i int, a Account, seen map[event.Channel]bool) {
 }
 
 func (c *checks) workflow(w Workflow, templates map[string]Template) {
-	if !oneOf(w.TriggerType, "post_surgery", "webhook", "schedule") {
-		c.add("workflow %q: trigger_type is post_surgery, webhook or schedule", w.Name)
+	if !oneOf(w.TriggerType, TriggerTypes...) {
+		c.add("workflow %q: trigger_type is one of %s", w.Name, strings.Join(TriggerTypes, ", "))
+	}
+	if w.TriggerType == "appointment" && w.VisualData == "" {
+		c.add("workflow %q: %s", w.Name, anyEvent.English)
 	}
 	d, err := w.Definition(templates)
 	if err != nil {

@@ -85,7 +85,7 @@ type Template struct {
 // Workflow is a linear workflow, found by its name.
 type Workflow struct {
 	Name              string            `yaml:"name" json:"name,omitempty"`
-	TriggerType       string            `yaml:"trigger_type" json:"trigger_type,omitempty"` // post_surgery, webhook, schedule
+	TriggerType       string            `yaml:"trigger_type" json:"trigger_type,omitempty"` // see [TriggerTypes]
 	TargetSurgeryType string            `yaml:"target_surgery_type" json:"target_surgery_type,omitempty"`
 	IsActive          *bool             `yaml:"is_active" json:"is_active,omitempty"` // default true
 	DayLength         workflow.Duration `yaml:"day_length" json:"day_length,omitzero"`

@@ -45,8 +45,19 @@ func noTemplate(i int, s Step) workflow.Problem {
 	}
 }
 
-// TriggerTypes are what can begin a workflow.
-var TriggerTypes = []string{"post_surgery", "webhook", "schedule"}
+// TriggerTypes are what can begin a workflow. post_surgery is a completed
+// appointment, or the event of a webhook; appointment is any event of one, among
+// which the trigger nodes of a drawing choose.
+var TriggerTypes = []string{
+	"post_surgery", "webhook", "schedule", "appointment", "appointment.booked", "appointment.rescheduled", "appointment.edited",
+	"appointment.checked_in", "appointment.completed", "appointment.no_show", "appointment.cancelled",
+}
+
+var anyEvent = workflow.Problem{
+	Pointer: "/trigger_type",
+	English: "trigger_type appointment is for a drawn workflow, whose trigger nodes name the event; write appointment.booked or another",
+	Korean:  "trigger_type appointment는 트리거 노드가 이벤트를 지정하는 그림 워크플로에만 쓸 수 있습니다. appointment.booked 등으로 지정하세요",
+}
 
 // Build pins the templates' texts into a workflow and checks the whole. Any
 // problem means that there is no definition. Pointers lead into the workflow as
@@ -55,8 +66,11 @@ func (w Workflow) Build(templates map[string]Template) (*workflow.Definition, []
 	var problems []workflow.Problem
 	if !slices.Contains(TriggerTypes, w.TriggerType) {
 		problems = append(problems, workflow.Problem{
-			Pointer: "/trigger_type", English: "trigger_type is post_surgery, webhook or schedule", Korean: "trigger_type은 post_surgery, webhook, schedule 중 하나입니다",
+			Pointer: "/trigger_type", English: "trigger_type is one of " + strings.Join(TriggerTypes, ", "), Korean: "trigger_type은 다음 중 하나입니다: " + strings.Join(TriggerTypes, ", "),
 		})
+	}
+	if w.TriggerType == "appointment" && w.VisualData == "" {
+		problems = append(problems, anyEvent)
 	}
 	d, err := w.Definition(templates)
 	if e, ok := errors.AsType[*InvalidWorkflowError](err); ok {

@@ -70,7 +70,7 @@ func (f *WorkflowFile) check() error {
 		}
 	}
 	if !oneOf(f.Workflow.TriggerType, TriggerTypes...) {
-		c.add("workflow %q: trigger_type is post_surgery, webhook or schedule", f.Workflow.Name)
+		c.add("workflow %q: trigger_type is one of %s", f.Workflow.Name, strings.Join(TriggerTypes, ", "))
 	}
 	if len(f.Workflow.VisualData) > workflow.MaxVisualBytes {
 		c.add("workflow %q: a drawing has at most %d KiB", f.Workflow.Name, workflow.MaxVisualBytes>>10)

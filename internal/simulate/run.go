@@ -99,6 +99,7 @@ func (m *Machine) begin(s *store.Subject, sent *[]workflow.Sending) *run {
 	r.grow(m.Rules.Plan(store.PendingTrigger{
 		Tenant: m.Tenant, Kind: kind, EventType: s.Event, ReceivedAt: s.At, Payload: s.Payload,
 		Zone: m.Setting.Zone, SendAt: m.Setting.SendAt, Calendar: m.Setting.Calendar,
+		Patient: s.Patient, Appointment: s.Appointment,
 	}, m.Definition), s.At)
 	return r
 }
@@ -174,7 +175,7 @@ func (r *run) pass(now time.Time) {
 func (r *run) advance(asked []*rest, now time.Time) {
 	slices.SortStableFunc(asked, func(a, b *rest) int { return a.At.Compare(b.At) })
 	world := r.world
-	world.Happened = r.happened()
+	world.Happened, world.Appointment = r.happened(), r.s.Appointment.Fields(r.m.Setting.Zone)
 	for _, w := range asked {
 		w.wake = time.Time{}
 		if r.s.Erased {
@@ -184,6 +185,7 @@ func (r *run) advance(asked []*rest, now time.Time) {
 		on := r.m.Rules.Advance(&store.Resting{
 			Rest: w.Rest.Rest, Tenant: r.m.Tenant, Patient: r.s.Patient, Lane: r.lane, Definition: r.m.Definition, Now: now,
 			Zone: r.m.Setting.Zone, SendAt: r.m.Setting.SendAt, Calendar: r.m.Setting.Calendar, World: world, Payload: r.s.Payload, Passed: slices.Clone(r.passed),
+			Appointment: r.s.Appointment,
 		})
 		if !on.Again.IsZero() {
 			w.wake = latest(on.Again, now)

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"time"
 
 	"github.com/google/uuid"
@@ -53,6 +54,11 @@ func (db *DB) advance(ctx context.Context, tx pgx.Tx, resting []*Resting, decide
 		g.steps += len(on.Steps)
 		g.rests += len(on.Rests) - 1
 		g.passed = append(g.passed, on.Passed...)
+		if g.answers == nil {
+			g.answers = on.Answers
+		} else {
+			maps.Copy(g.answers, on.Answers)
+		}
 	}
 	var batch pgx.Batch
 	if len(steps.ids) > 0 {
@@ -66,7 +72,7 @@ func (db *DB) advance(ctx context.Context, tx pgx.Tx, resting []*Resting, decide
 	for _, run := range order {
 		g.add(run, grown[run])
 	}
-	batch.Queue(growRuns, g.tenants, g.ids, g.steps, g.rests, g.passed)
+	batch.Queue(growRuns, g.tenants, g.ids, g.steps, g.rests, g.passed, g.answers)
 	// A run that walked to its end with nothing open is over.
 	batch.Queue(settleRuns, g.tenants, g.ids)
 	batch.Queue(settleEmptyRuns, g.tenants, g.ids)
@@ -85,6 +91,7 @@ type gain struct {
 	tenant       tenant.ID
 	steps, rests int
 	passed       []string
+	answers      map[string]workflow.Answer
 }
 
 type gainRows struct {
@@ -92,14 +99,19 @@ type gainRows struct {
 	ids          []uuid.UUID
 	steps, rests []int32
 	passed       []string
+	answers      []string
 }
 
 func (r *gainRows) add(run uuid.UUID, g *gain) {
-	passed := []byte("[]")
+	passed, answers := []byte("[]"), []byte("{}")
 	if len(g.passed) > 0 {
 		passed, _ = json.Marshal(g.passed) // texts: it cannot fail
 	}
 	r.tenants, r.ids = append(r.tenants, g.tenant), append(r.ids, run)
+	if len(g.answers) > 0 {
+		answers, _ = json.Marshal(g.answers) // texts and times: it cannot fail
+	}
+	r.answers = append(r.answers, string(answers))
 	r.steps, r.rests, r.passed = append(r.steps, int32(g.steps)), append(r.rests, int32(g.rests)), append(r.passed, string(passed))
 }
 

@@ -140,6 +140,14 @@ WHERE  s.state = 'planned' AND s.attempt = n.attempt AND s.plan_epoch = n.plan_e
 
 const selectPayload = `SELECT payload, payload_key FROM triggers WHERE tenant_id = $1 AND id = $2`
 
+// A text of an appointment says what the appointment is now.
+const selectSendingPayload = `
+SELECT t.payload, t.payload_key, CASE WHEN t.kind = 'appointment' THEN (
+         SELECT ` + currentAppointment + ` FROM appointment_events v JOIN appointments ap ON ap.tenant_id = v.tenant_id AND ap.id = v.appointment_id
+         WHERE  v.tenant_id = t.tenant_id AND v.trigger_id = t.id) END
+FROM   triggers t
+WHERE  t.tenant_id = $1 AND t.id = $2`
+
 const claimSteps = `
 WITH claimed AS (
   UPDATE steps s
@@ -309,7 +317,8 @@ func (db *DB) openPatient(c *Candidate, tenantKey, patientKey, name, number []by
 // variables are then missing, and the step fails for that.
 func openPayload(ctx context.Context, tx querier, c *Candidate, trigger uuid.UUID) ([]byte, error) {
 	var sealed, wrapped []byte
-	if err := tx.QueryRow(ctx, selectPayload, c.Tenant, trigger).Scan(&sealed, &wrapped); err != nil {
+	var about *Appointment
+	if err := tx.QueryRow(ctx, selectSendingPayload, c.Tenant, trigger).Scan(&sealed, &wrapped, &about); err != nil {
 		return nil, err
 	}
 	key, err := seal.Unwrap(c.key, wrapped, payloadKeyAAD(c.Tenant, "triggers", trigger))
@@ -320,7 +329,7 @@ func openPayload(ctx context.Context, tx querier, c *Candidate, trigger uuid.UUI
 	if err != nil {
 		return nil, nil
 	}
-	return payload, nil
+	return about.over(payload, c.Clinic.Zone), nil
 }
 
 type claimRows struct {

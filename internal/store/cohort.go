@@ -40,6 +40,8 @@ type Subject struct {
 	Event   string     // its name
 	At      time.Time  // when it happened
 	Payload []byte     // what was said of it, one JSON document; nil if it cannot be opened
+	// Appointment is what it is about, as that stands; nil if it is about none.
+	Appointment *Appointment
 }
 
 // MaxCohort bounds the subjects of one question.
@@ -87,17 +89,18 @@ const cohortColumns = `
        coalesce((SELECT x.recent FROM patient_sendings x WHERE x.tenant_id = p.tenant_id AND x.patient_id = p.id), '[]')`
 
 const selectCohortOfPatients = `
-SELECT` + cohortColumns + `, '', '', NULL::timestamptz, NULL::uuid, NULL::bytea, NULL::bytea
+SELECT` + cohortColumns + `, '', '', NULL::timestamptz, NULL::uuid, NULL::bytea, NULL::bytea, NULL::jsonb
 FROM   patients p
 WHERE  p.tenant_id = $1 AND p.erased_at IS NULL
 AND    (cardinality($2::uuid[]) + cardinality($3::text[]) = 0 OR p.id = ANY ($2) OR p.external_id = ANY ($3))
 ORDER  BY p.id LIMIT $4`
 
 const selectCohortOfRuns = `
-SELECT` + cohortColumns + `, g.kind, g.event_type, g.received_at, g.id, g.payload, g.payload_key
+SELECT` + cohortColumns + `, g.kind, g.event_type, g.received_at, g.id, g.payload, g.payload_key, ` + currentAppointment + `
 FROM   workflow_executions e
 JOIN   patients p ON p.tenant_id = e.tenant_id AND p.id = e.patient_id
 JOIN   triggers g ON g.tenant_id = e.tenant_id AND g.id = e.trigger_id
+LEFT   JOIN appointments ap ON ap.tenant_id = e.tenant_id AND ap.id = e.appointment_id
 WHERE  e.tenant_id = $1 AND e.workflow_id = $5 AND e.created_at >= $6
 AND    (cardinality($2::uuid[]) + cardinality($3::text[]) = 0 OR p.id = ANY ($2) OR p.external_id = ANY ($3))
 ORDER  BY e.id LIMIT $4`
@@ -126,7 +129,7 @@ func (db *DB) Cohort(ctx context.Context, id tenant.ID, q CohortQuery) (s Settin
 		if err != nil {
 			return err
 		}
-		list, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (Subject, error) { return subject(row, id, v.keys) })
+		list, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (Subject, error) { return subject(row, id, v) })
 		if more = len(list) > limit; more {
 			list = list[:limit]
 		}
@@ -167,13 +170,13 @@ func (db *DB) setting(ctx context.Context, tx querier, id tenant.ID) (s Setting,
 	return s, err
 }
 
-func subject(row pgx.CollectableRow, id tenant.ID, keys *seal.TenantKeys) (s Subject, err error) {
+func subject(row pgx.CollectableRow, id tenant.ID, v viewer) (s Subject, err error) {
 	var wrapped, name, number, facts, recent, payload, payloadKey []byte
 	var optedOut []string
 	var consented []event.Channel
 	var at *time.Time
 	var trigger *uuid.UUID
-	if err := row.Scan(&s.Patient, &s.ExternalID, &wrapped, &name, &number, &facts, &optedOut, &consented, &recent, &s.Kind, &s.Event, &at, &trigger, &payload, &payloadKey); err != nil {
+	if err := row.Scan(&s.Patient, &s.ExternalID, &wrapped, &name, &number, &facts, &optedOut, &consented, &recent, &s.Kind, &s.Event, &at, &trigger, &payload, &payloadKey, &s.Appointment); err != nil {
 		return s, err
 	}
 	if err := json.Unmarshal(facts, &s.Facts); err != nil {
@@ -199,7 +202,7 @@ func subject(row pgx.CollectableRow, id tenant.ID, keys *seal.TenantKeys) (s Sub
 	if s.Erased = wrapped == nil; s.Erased {
 		return s, nil
 	}
-	key, err := keys.Unwrap(wrapped, patientKeyAAD(id, s.Patient))
+	key, err := v.keys.Unwrap(wrapped, patientKeyAAD(id, s.Patient))
 	if err != nil {
 		return s, err
 	}
@@ -221,6 +224,7 @@ func subject(row pgx.CollectableRow, id tenant.ID, keys *seal.TenantKeys) (s Sub
 	// As in openPayload: what can no longer be opened is missing.
 	if k, err := seal.Unwrap(key, payloadKey, payloadKeyAAD(id, "triggers", *trigger)); err == nil {
 		s.Payload, _ = k.Open(payload, column(id, "triggers", "payload", *trigger))
+		s.Payload = s.Appointment.over(s.Payload, v.zone)
 	}
 	return s, nil
 }

@@ -22,6 +22,9 @@ var seeds = map[string]string{
 	"suppressions": `INSERT INTO suppressions (tenant_id, id, phone_index, source) SELECT $1, gen_random_uuid(), '\x00', 'test' FROM tenants WHERE id = $1`,
 	"appointments": `INSERT INTO appointments (tenant_id, id, patient_id, appointment_date)
 		SELECT $1, gen_random_uuid(), id, '2026-11-23' FROM patients WHERE tenant_id = $1 LIMIT 1`,
+	"appointment_events": `WITH a AS (INSERT INTO appointments (tenant_id, id, patient_id) SELECT $1, gen_random_uuid(), id FROM patients WHERE tenant_id = $1 LIMIT 1 RETURNING id)
+		INSERT INTO appointment_events (tenant_id, id, event_id, appointment_id, trigger_id, kind, sequence, at, late)
+		SELECT $1, gen_random_uuid(), a.id::text, a.id, t.id, 'booked', 0, app_now(), false FROM a, triggers t WHERE tenant_id = $1 LIMIT 1`,
 	"campaigns": `INSERT INTO campaigns (tenant_id, id, name) SELECT $1, gen_random_uuid(), 'autumn' FROM tenants WHERE id = $1`,
 	"gateway_reports": `INSERT INTO gateway_reports (tenant_id, account_id, hook_id, step_id)
 		SELECT $1, a.id, 'h', s.id FROM provider_accounts a JOIN steps s USING (tenant_id) WHERE tenant_id = $1 LIMIT 1`,
@@ -161,6 +164,7 @@ var parentsOf = map[string]struct{ parent, why string }{
 	"webhook_executions.event_id":     {why: "the source's own"},
 	"patients.external_id":            {why: "the clinic's own"},
 	"appointments.external_id":        {why: "the clinic's own"},
+	"appointment_events.event_id":     {why: "the source's own"},
 }
 
 func TestConserveCountsRowsWhoseParentIsAnotherTenants(t *testing.T) {

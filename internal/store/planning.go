@@ -36,6 +36,13 @@ type PendingTrigger struct {
 	PatientPointer string
 	CreatePatients bool
 	Routes         map[string][]uuid.UUID
+	// Patient is whom it is about, once that is known: when it is expanded.
+	Patient uuid.UUID
+	// Of an appointment's event: the appointment as it stands, the workflows
+	// that such events may start, and whether a newer event has undone this one.
+	Appointment *Appointment
+	Candidates  []CandidateWorkflow
+	Undone      bool
 }
 
 // PatientRef is how a trigger names its patient: by our id, by the clinic's
@@ -129,6 +136,9 @@ func (db *DB) PlanTriggers(ctx context.Context, ids []event.Trigger, p Planning)
 		due = nil
 		triggers, now, err := db.pendingTriggers(ctx, tx, ids)
 		if err != nil || len(triggers) == 0 {
+			return err
+		}
+		if err := db.appointmentsOf(ctx, tx, triggers); err != nil {
 			return err
 		}
 		for _, t := range triggers {
@@ -271,6 +281,7 @@ func (db *DB) writePlans(ctx context.Context, tx *pipeline, triggers []*planned,
 			if err != nil {
 				return nil, err
 			}
+			t.Patient = t.patient.id
 			plan := expand(t.PendingTrigger, d)
 			run := runs.add(t, id, w.version, plan)
 			for _, s := range plan.Steps {
@@ -290,6 +301,7 @@ func (db *DB) writePlans(ctx context.Context, tx *pipeline, triggers []*planned,
 	if len(runs.ids) > 0 {
 		batch.Queue(insertExecutions, runs.args()...)
 	}
+	queueAppointmentRuns(&batch, triggers)
 	if len(steps.ids) > 0 {
 		batch.Queue(insertSteps, steps.args()...)
 	}
@@ -322,7 +334,11 @@ func (r *runRows) add(t *planned, workflowID uuid.UUID, version int32, plan Expa
 		status, reason = "completed", new(string(event.NothingDue))
 	}
 	if len(plan.Passed) > 0 {
-		b, _ := json.Marshal(map[string]any{"passed": plan.Passed}) // texts: it cannot fail
+		kept := map[string]any{"passed": plan.Passed}
+		if len(plan.Answers) > 0 {
+			kept["answers"] = plan.Answers
+		}
+		b, _ := json.Marshal(kept) // texts and times: it cannot fail
 		data = string(b)
 	}
 	r.resting, r.data = append(r.resting, int32(len(plan.Rests))), append(r.data, data)

@@ -18,9 +18,10 @@ import (
 // Replanning is a run whose plan is made anew, its row locked: nothing of it
 // is claimed meanwhile.
 type Replanning struct {
-	Tenant tenant.ID
-	Run    uuid.UUID
-	Kind   event.Kind
+	Tenant  tenant.ID
+	Run     uuid.UUID
+	Patient uuid.UUID
+	Kind    event.Kind
 	// Version and Definition are those of the new plan. A drawn workflow's run
 	// stays with its own: which way it went was decided by that.
 	Version    int32
@@ -33,6 +34,10 @@ type Replanning struct {
 	SendAt     workflow.Clock
 	Calendar   *workflow.Calendar
 	Steps      []StandingStep
+	// Appointment is the run's as it stands, nil if it is about none; Payload
+	// has it. Answers are the ways that a drawn run took.
+	Appointment *Appointment
+	Answers     map[string]workflow.Answer
 }
 
 // StandingStep is a step of a run as its plan finds it.
@@ -57,6 +62,11 @@ type NewPlan struct {
 	Add    []StepPlan
 	// End ends what rests in the run, so that nothing is added later.
 	End bool
+	// Redrawn puts Rests in the place of what rests in a drawn run, and Passed in
+	// that of what it passed.
+	Redrawn bool
+	Rests   []workflow.Rest
+	Passed  []string
 }
 
 // MovedStep is a planned step's new time.
@@ -67,9 +77,9 @@ type MovedStep struct {
 
 // Replan says which runs, and by what.
 type Replan struct {
-	// One of the three: a run, every open run of a patient, or every open run of
-	// a workflow.
-	Run, Patient, Workflow uuid.UUID
+	// One of the four: a run, or every open run of a patient, of a workflow or of
+	// an appointment.
+	Run, Patient, Workflow, Appointment uuid.UUID
 	// Version is the published one that the runs go over to; 0: each stays with
 	// its own. Runs that have it already are left alone.
 	Version int32
@@ -105,16 +115,18 @@ WHERE  e.tenant_id = $1 AND e.id > $5 AND e.reason IS NULL
 AND    ($2::uuid IS NOT NULL OR e.status IN ('pending', 'running')
         OR EXISTS (SELECT FROM steps s WHERE s.tenant_id = e.tenant_id AND s.execution_id = e.id AND s.state = 'parked'))
 AND    ($2::uuid IS NULL OR e.id = $2) AND ($3::uuid IS NULL OR e.patient_id = $3) AND ($4::uuid IS NULL OR e.workflow_id = $4)
-AND    ($6::int = 0 OR e.version <> $6)
+AND    ($6::int = 0 OR e.version <> $6) AND ($8::uuid IS NULL OR e.appointment_id = $8)
 ORDER  BY e.id LIMIT $7
 FOR    UPDATE`
 
 const selectReplanning = `
-SELECT e.id, e.workflow_id, e.version, e.patient_id, e.trigger_id, g.kind, g.event_type, g.received_at, (SELECT app_now()), t.time_zone, t.send_at, t.calendar, t.data_key, p.data_key
+SELECT e.id, e.workflow_id, e.version, e.patient_id, e.trigger_id, g.kind, g.event_type, g.received_at, (SELECT app_now()), t.time_zone, t.send_at, t.calendar, t.data_key, p.data_key,
+       e.execution_data -> 'answers', ` + currentAppointment + `
 FROM   workflow_executions e
 JOIN   triggers g ON g.tenant_id = e.tenant_id AND g.id = e.trigger_id
 JOIN   tenants t ON t.id = e.tenant_id
 JOIN   patients p ON p.tenant_id = e.tenant_id AND p.id = e.patient_id
+LEFT   JOIN appointments ap ON ap.tenant_id = e.tenant_id AND ap.id = e.appointment_id
 WHERE  e.tenant_id = $1 AND e.id = ANY ($2)
 ORDER  BY e.id`
 
@@ -226,7 +238,7 @@ func (db *DB) replanSome(ctx context.Context, tx pgx.Tx, id tenant.ID, r Replan,
 	if err := planFreely(ctx, tx); err != nil {
 		return out, after, false, err
 	}
-	rows, err := tx.Query(ctx, selectRunsToReplan, id, nullID(r.Run), nullID(r.Patient), nullID(r.Workflow), after, max(r.Version, r.Except), replanBatch)
+	rows, err := tx.Query(ctx, selectRunsToReplan, id, nullID(r.Run), nullID(r.Patient), nullID(r.Workflow), after, max(r.Version, r.Except), replanBatch, nullID(r.Appointment))
 	if err != nil {
 		return out, after, false, err
 	}
@@ -271,7 +283,7 @@ func (db *DB) replanning(ctx context.Context, tx pgx.Tx, id tenant.ID, runs []uu
 		var zone string
 		var sendAt pgtype.Time
 		var calendar []byte
-		err := row.Scan(&f.Run, &f.workflow, &f.Version, &f.patient, &f.trigger, &f.Kind, &f.EventType, &f.Received, &f.Now, &zone, &sendAt, &calendar, &f.tenantKey, &f.patientKey)
+		err := row.Scan(&f.Run, &f.workflow, &f.Version, &f.patient, &f.trigger, &f.Kind, &f.EventType, &f.Received, &f.Now, &zone, &sendAt, &calendar, &f.tenantKey, &f.patientKey, &f.Answers, &f.Appointment)
 		f.Zone, f.SendAt = location(zone), clock(sendAt)
 		if err == nil {
 			f.Calendar, err = public.calendar(calendar)
@@ -300,6 +312,8 @@ func (db *DB) replanning(ctx context.Context, tx pgx.Tx, id tenant.ID, runs []uu
 		if f.Payload, err = db.restingPayload(ctx, tx, id, f.patient, f.trigger, f.tenantKey, f.patientKey); err != nil {
 			return nil, nil, err
 		}
+		f.Patient = f.patient
+		f.Payload = f.Appointment.over(f.Payload, f.Zone)
 		list, patients, byRun[f.Run] = append(list, f.Replanning), append(patients, f.patient), f.Replanning
 	}
 	rows, err = tx.Query(ctx, selectStandingSteps, id, runs)

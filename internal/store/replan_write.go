@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"encoding/json"
 	"slices"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/doctorsflow/doctorsflow/internal/tenant"
+	"github.com/doctorsflow/doctorsflow/internal/workflow"
 )
 
 // planChange collects what one transaction changes.
@@ -25,12 +27,20 @@ type planChange struct {
 	dues     []time.Time
 	expiries []time.Time
 	added    []addedStep
+	redrawn  []redrawnRun
 	out      Replanned
 }
 
 type addedStep struct {
 	run  uuid.UUID
 	plan StepPlan
+}
+
+// redrawnRun is a drawn run whose way was laid out anew.
+type redrawnRun struct {
+	run    uuid.UUID
+	rests  []workflow.Rest
+	passed []string
 }
 
 // take adds one run's difference. What it names and is not planned any more is
@@ -66,6 +76,9 @@ func (c *planChange) take(r *Replanning, p NewPlan) {
 	if p.End {
 		c.ended, c.why = append(c.ended, r.Run), append(c.why, string(p.Reason))
 	}
+	if p.Redrawn && !p.End {
+		c.redrawn = append(c.redrawn, redrawnRun{r.Run, p.Rests, p.Passed})
+	}
 	c.grown, c.versions = append(c.grown, int32(len(p.Add))), append(c.versions, r.Version)
 	c.out.Runs, c.out.Kept, c.out.Added = c.out.Runs+1, c.out.Kept+kept, c.out.Added+len(p.Add)
 }
@@ -100,6 +113,7 @@ func (c *planChange) write(ctx context.Context, tx pgx.Tx) error {
 		batch.Queue(insertSteps, steps.args()...)
 	}
 	batch.Queue(keepRests, c.id, c.runs)
+	c.redraw(&batch, epochs)
 	if len(c.ended) > 0 {
 		batch.Queue(endRestsOfRuns, c.id, c.ended)
 	}
@@ -112,4 +126,34 @@ func (c *planChange) write(ctx context.Context, tx pgx.Tx) error {
 		batch.Queue(giveReasons, c.id, c.ended, c.why)
 	}
 	return tx.SendBatch(ctx, &batch).Close()
+}
+
+const redrawRuns = `
+UPDATE workflow_executions e
+SET    resting = e.resting + n.rests, execution_data = jsonb_set(e.execution_data, '{passed}', n.passed::jsonb),
+       status = CASE WHEN e.status = 'pending' AND e.expected_steps > 0 THEN 'running' ELSE e.status END
+FROM   unnest($2::uuid[], $3::int[], $4::text[]) AS n (id, rests, passed)
+WHERE  e.tenant_id = $1 AND e.id = n.id`
+
+// redraw puts new rests in the place of the open ones.
+func (c *planChange) redraw(batch *pgx.Batch, epochs map[uuid.UUID]int32) {
+	if len(c.redrawn) == 0 {
+		return
+	}
+	var rests restRows
+	var runs runSet
+	var counts []int32
+	var passed []string
+	for _, r := range c.redrawn {
+		for _, n := range r.rests {
+			rests.add(c.id, r.run, epochs[r.run], n)
+		}
+		b, _ := json.Marshal(append([]string{}, r.passed...)) // texts: it cannot fail
+		counts, passed = append(counts, int32(len(r.rests))), append(passed, string(b))
+		runs.add(c.id, r.run)
+	}
+	batch.Queue(endRestsOfRuns, c.id, runs.ids)
+	batch.Queue(insertRests, rests.args()...)
+	batch.Queue(redrawRuns, c.id, runs.ids, counts, passed)
+	batch.Queue(settleEmptyRuns, runs.tenants, runs.ids)
 }

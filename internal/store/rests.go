@@ -22,6 +22,8 @@ type Expansion struct {
 	Steps  []StepPlan
 	Rests  []workflow.Rest
 	Passed []string
+	// Answers are the ways that were taken where there are several.
+	Answers map[string]workflow.Answer
 }
 
 // Resting is a run of a drawn workflow at a node whose time has come, with the
@@ -44,6 +46,9 @@ type Resting struct {
 	// Payload is the trigger's; nil once it can no longer be opened.
 	Payload []byte
 	Passed  []string
+	// Appointment is the run's as it stands, nil if it is about none; World and
+	// Payload have it.
+	Appointment *Appointment
 }
 
 // Onward is what becomes of a [Resting]: it goes on, or sleeps until Again.
@@ -74,13 +79,15 @@ SELECT r.tenant_id, r.id, r.execution_id, r.node, r.due_at, coalesce(r.awaits, '
        coalesce((SELECT jsonb_object_agg(s.node, s.said) FROM (
          SELECT s.node, jsonb_build_object('delivered', bool_or(s.state = 'delivered'), 'sent', bool_or(s.state IN ('sent', 'delivered')),
                 'failed', bool_and(s.state IN ('failed', 'parked', 'cancelled', 'skipped', 'expired'))) AS said
-         FROM   steps s WHERE s.tenant_id = e.tenant_id AND s.execution_id = e.id GROUP BY s.node) s), '{}')
+         FROM   steps s WHERE s.tenant_id = e.tenant_id AND s.execution_id = e.id GROUP BY s.node) s), '{}'),
+       ` + currentAppointment + `
 FROM   unnest($1::uuid[], $2::uuid[]) AS n (tenant_id, id)
 JOIN   workflow_executions e ON e.tenant_id = n.tenant_id AND e.id = n.id
 JOIN   run_rests r ON r.tenant_id = e.tenant_id AND r.execution_id = e.id AND r.wake_at <= (SELECT app_now())
 JOIN   triggers g ON g.tenant_id = e.tenant_id AND g.id = e.trigger_id
 JOIN   tenants t ON t.id = e.tenant_id
 JOIN   patients p ON p.tenant_id = e.tenant_id AND p.id = e.patient_id
+LEFT   JOIN appointments ap ON ap.tenant_id = e.tenant_id AND ap.id = e.appointment_id
 ORDER  BY r.tenant_id, r.execution_id, r.due_at, r.id`
 
 const insertRests = `
@@ -120,7 +127,8 @@ SET    expected_steps = e.expected_steps + n.steps, resting = e.resting + n.rest
        status = CASE WHEN n.steps > 0 AND e.status = 'pending' THEN 'running' ELSE e.status END,
        execution_data = CASE WHEN n.passed = '[]' THEN e.execution_data
          ELSE jsonb_set(e.execution_data, '{passed}', coalesce(e.execution_data -> 'passed', '[]') || n.passed::jsonb) END
-FROM   unnest($1::uuid[], $2::uuid[], $3::int[], $4::int[], $5::text[]) AS n (tenant_id, id, steps, rests, passed)
+         || CASE WHEN n.answers = '{}' THEN '{}' ELSE jsonb_build_object('answers', coalesce(e.execution_data -> 'answers', '{}') || n.answers::jsonb) END
+FROM   unnest($1::uuid[], $2::uuid[], $3::int[], $4::int[], $5::text[], $6::text[]) AS n (tenant_id, id, steps, rests, passed, answers)
 WHERE  e.tenant_id = n.tenant_id AND e.id = n.id`
 
 // AdvanceRuns looks at up to limit runs of drawn workflows whose time has come,
@@ -179,7 +187,7 @@ func (db *DB) restingRuns(ctx context.Context, tx pgx.Tx, limit int) (out []*Res
 		var zone string
 		var sendAt pgtype.Time
 		err := row.Scan(&r.Tenant, &r.ID, &r.Run, &r.Node, &r.At, &r.Event, &r.Now, &f.over, &r.Epoch, &f.workflow, &f.version, &r.Patient, &f.trigger,
-			&passed, &kind, &zone, &sendAt, &calendar, &f.tenantKey, &f.patientKey, &patient, &happened)
+			&passed, &kind, &zone, &sendAt, &calendar, &f.tenantKey, &f.patientKey, &patient, &happened, &r.Appointment)
 		if err != nil {
 			return f, err
 		}
@@ -214,6 +222,7 @@ func (db *DB) restingRuns(ctx context.Context, tx pgx.Tx, limit int) (out []*Res
 		if f.Payload, err = db.restingPayload(ctx, tx, f.Tenant, f.Patient, f.trigger, f.tenantKey, f.patientKey); err != nil {
 			return nil, err
 		}
+		f.Payload, f.World.Appointment = f.Appointment.over(f.Payload, f.Zone), f.Appointment.Fields(f.Zone)
 		if f.Payload != nil {
 			if err := json.Unmarshal(f.Payload, &f.World.Trigger); err != nil {
 				f.World.Trigger = nil // a payload that is no object says nothing

@@ -91,7 +91,8 @@ WHERE  t.tenant_id = $1
 AND    ($2::uuid IS NULL OR t.id = $2 OR t.patient_id = $2 OR t.id = (
          SELECT e.trigger_id FROM steps s JOIN workflow_executions e ON e.tenant_id = s.tenant_id AND e.id = s.execution_id
          WHERE  s.tenant_id = $1 AND s.id = $2) OR t.id = (
-         SELECT e.trigger_id FROM workflow_executions e WHERE e.tenant_id = $1 AND e.id = $2))
+         SELECT e.trigger_id FROM workflow_executions e WHERE e.tenant_id = $1 AND e.id = $2) OR t.id IN (
+         SELECT v.trigger_id FROM appointment_events v WHERE v.tenant_id = $1 AND v.appointment_id = $2))
 ORDER  BY t.id DESC
 LIMIT  $3`
 
@@ -114,8 +115,8 @@ func (db *DB) Stories(ctx context.Context, id tenant.ID) (Story, error) {
 	return st, err
 }
 
-// Why tells the story of a patient, a trigger, a run or a step of one tenant,
-// newest trigger first, or [ErrNotFound].
+// Why tells the story of a patient, an appointment, a trigger, a run or a step of
+// one tenant, newest trigger first, or [ErrNotFound].
 func (db *DB) Why(ctx context.Context, id tenant.ID, subject uuid.UUID) (Story, error) {
 	return db.story(ctx, id, &subject)
 }

@@ -48,6 +48,9 @@ func TestClockIsTheWallTimeOfTheRightDay(t *testing.T) {
 		{"half_hour_gap", "Australia/Lord_Howe", "2026-10-03T14:00:00Z", 0, "02:15", "2026-10-04T02:30:00+11:00"},
 		{"half_hour_twice", "Australia/Lord_Howe", "2026-04-04T14:00:00Z", 0, "01:45", "2026-04-05T01:45:00+11:00"},
 		{"midnight_gap", "Africa/Cairo", "2026-04-23T12:00:00Z", 1, "00:30", "2026-04-24T01:00:00+03:00"},
+		{"apia_skips_a_day", "Pacific/Apia", "2011-12-29T20:00:00Z", 1, "10:00", "2011-12-31T00:00:00+14:00"},
+		{"apia_before_that_day", "Pacific/Apia", "2011-12-29T20:00:00Z", 0, "23:59", "2011-12-29T23:59:00-10:00"},
+		{"apia_behind_that_day", "Pacific/Apia", "2011-12-29T20:00:00Z", 2, "10:00", "2011-12-31T10:00:00+14:00"},
 		{"seoul_1988", "Asia/Seoul", "1988-05-07T20:00:00Z", 0, "02:30", "1988-05-08T03:00:00+10:00"},
 		{"seoul_1988_back", "Asia/Seoul", "1988-10-08T20:00:00Z", 0, "02:30", "1988-10-09T02:30:00+10:00"},
 	}

@@ -47,6 +47,16 @@ type Moment struct {
 	Subject string
 	// Been are the nodes that the run has passed; it passes none twice.
 	Been map[string]bool
+	// Answers are the ways that were taken already, by node: they are taken
+	// again, whatever the world is like by now.
+	Answers map[string]Answer
+}
+
+// Answer is the way out of a node that a run took.
+type Answer struct {
+	Handle string `json:"handle"`
+	// At is set where a wait was over: the run goes on from then.
+	At time.Time `json:"at,omitzero"`
 }
 
 // Walked is what a walk found: messages with their times, what is to be looked
@@ -57,6 +67,8 @@ type Walked struct {
 	Endings  []Ending
 	// Passed are the nodes that were passed, for the next walk's Been.
 	Passed []string
+	// Answers are the ways that were chosen.
+	Answers map[string]Answer
 }
 
 // Walk leads a run on from where it stands, as far as can be said at m.Now.
@@ -92,6 +104,15 @@ func (w *walker) arrive(a Arrival) {
 		w.leave(a, a.Handle)
 		return
 	}
+	if answer, given := w.m.Answers[a.Node]; given {
+		w.been[a.Node] = true
+		w.out.Passed = append(w.out.Passed, a.Node)
+		if !answer.At.IsZero() {
+			a.At = answer.At
+		}
+		w.leave(a, answer.Handle)
+		return
+	}
 	if a.At.After(w.m.Now) && (n.Kind == KindCondition || n.Kind == KindWait) {
 		w.out.Rests = append(w.out.Rests, Rest{Node: a.Node, At: a.At})
 		return // it is passed only when it is reached
@@ -116,9 +137,9 @@ func (w *walker) arrive(a Arrival) {
 		a.At = at
 		w.leave(a, "")
 	case KindCondition:
-		w.leave(a, w.branch(n))
+		w.choose(a, w.branch(n))
 	case KindSplit:
-		w.leave(a, w.share(n))
+		w.choose(a, w.share(n))
 	case KindWait:
 		at, ok := time.Time{}, n.sound
 		if ok {
@@ -133,6 +154,15 @@ func (w *walker) arrive(a Arrival) {
 		w.end(a.Node, "exit")
 	case KindNote:
 	}
+}
+
+// choose takes a way and keeps that it did.
+func (w *walker) choose(a Arrival, handle string) {
+	if w.out.Answers == nil {
+		w.out.Answers = map[string]Answer{}
+	}
+	w.out.Answers[a.Node] = Answer{Handle: handle}
+	w.leave(a, handle)
 }
 
 // leave follows the edges of one way out; "" is every edge.

@@ -188,11 +188,17 @@ func (c *Clock) UnmarshalText(b []byte) (err error) {
 func (c Clock) On(t time.Time, days int, zone *time.Location) time.Time {
 	l := t.In(zone)
 	at := time.Date(l.Year(), l.Month(), l.Day()+days, c.Hour, c.Minute, 0, 0, zone)
-	if at.Hour() == c.Hour && at.Minute() == c.Minute {
+	day := time.Date(l.Year(), l.Month(), l.Day()+days, 0, 0, 0, 0, time.UTC).Day()
+	if at.Day() == day && at.Hour() == c.Hour && at.Minute() == c.Minute {
 		return first(at)
 	}
-	// The wall time does not exist: find the gap's end by bisection.
-	lo, hi := at.Add(-3*time.Hour), at.Add(3*time.Hour)
+	// The wall time does not exist: find the gap's end by bisection. A zone that
+	// changed sides of the date line skipped a whole day.
+	around := 3 * time.Hour
+	if at.Hour() == c.Hour && at.Minute() == c.Minute {
+		around = 26 * time.Hour
+	}
+	lo, hi := at.Add(-around), at.Add(around)
 	_, before := lo.Zone()
 	for hi.Sub(lo) > time.Second {
 		mid := lo.Add(hi.Sub(lo) / 2).Truncate(time.Second)

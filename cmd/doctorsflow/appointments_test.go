@@ -1,0 +1,119 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+const appointmentsClinic = `
+tenant: {slug: miso-dental, name: 미소치과, phone: "02-555-0100"}
+accounts:
+  - {channel: sms, vendor: simulator, sender: "15880000"}
+templates:
+  - {name: 예약 안내, class: transactional, sms_text: "#{환자명}님, #{날짜} 예약되었습니다."}
+  - {name: 수술 후, sms_text: "#{환자명}님, 수술 후 안내입니다."}
+workflows:
+  - name: confirm
+    trigger_type: appointment.booked
+    ignore_quiet_hours: true
+    steps: [{node: confirm, seconds: 0, template: 예약 안내, variables: {날짜: /appointment/date}}]
+  - name: care
+    trigger_type: post_surgery
+    target_surgery_type: 임플란트
+    steps: [{node: care, day: 100, template: 수술 후}]
+`
+
+var shownBody = regexp.MustCompile(`(?s)-d '(\{.*?\})'\n`)
+
+// TestTheAppointmentsPageWorks says what docs/appointments.md says, to a whole
+// system: the booking is confirmed, the surgery starts its care, and both stand
+// in why.
+func TestTheAppointmentsPageWorks(t *testing.T) {
+	t.Parallel()
+	data, err := dataDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { removeData(t, data) })
+	p := start(t, data)
+	file := t.TempDir() + "/clinic.yaml"
+	if err := os.WriteFile(file, []byte(appointmentsClinic), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	command(t, "apply", "-f", file, "--data", data)
+	key := strings.TrimSpace(command(t, "tenant", "key", "miso-dental", "--name", "emr", "--role", "integration", "--data", data))
+	doc, err := os.ReadFile("../../docs/appointments.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	bodies := shownBody.FindAllSubmatch(doc, -1)
+	if len(bodies) != 2 {
+		t.Fatalf("the page shows %d bodies", len(bodies))
+	}
+	why := func(subject string, want ...string) {
+		t.Helper()
+		var said string
+		for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); wait(t.Context(), 100*time.Millisecond) {
+			var b bytes.Buffer
+			run(t.Context(), []string{"why", subject, "--data", data, "--lang", "en"}, &b, &b)
+			said = b.String()
+			all := true
+			for _, line := range want {
+				all = all && strings.Contains(said, line)
+			}
+			if all {
+				return
+			}
+		}
+		t.Fatalf("why does not say %q:\n%s", want, said)
+	}
+	first := tellAppointments(t, p.http, key, bodies[0][1])
+	if len(first) != 1 || first[0].Status != "accepted" || first[0].Version != 1 {
+		t.Fatalf("%+v", first)
+	}
+	why(first[0].AppointmentID, "appointment appointment.booked", "#confirm sms   delivered")
+	for _, r := range tellAppointments(t, p.http, key, bodies[1][1]) {
+		if r.Status != "accepted" || r.AppointmentID != first[0].AppointmentID {
+			t.Errorf("%+v", r)
+		}
+	}
+	why(first[0].AppointmentID, "appointment appointment.completed", "#care sms   planned")
+	if again := tellAppointments(t, p.http, key, bodies[0][1]); again[0].Status != "duplicate" {
+		t.Errorf("%+v", again)
+	}
+	if out := command(t, "conserve", "--data", data); !strings.Contains(out, "holds") {
+		t.Errorf("conserve: %s", out)
+	}
+}
+
+type toldAppointment struct {
+	Status        string
+	AppointmentID string `json:"appointment_id"`
+	Version       int
+}
+
+func tellAppointments(t *testing.T, base, key string, body []byte) []toldAppointment {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, base+"/api/appointments/events", bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+key)
+	req.Header.Set("Content-Type", "application/json")
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	var out struct{ Results []toldAppointment }
+	if err := json.NewDecoder(res.Body).Decode(&out); err != nil || res.StatusCode != http.StatusOK {
+		t.Fatalf("%d %v", res.StatusCode, err)
+	}
+	return out.Results
+}

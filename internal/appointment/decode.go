@@ -1,0 +1,191 @@
+package appointment
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/doctorsflow/doctorsflow/internal/strictjson"
+	"github.com/doctorsflow/doctorsflow/internal/workflow"
+)
+
+// Event is one event as a clinic's system says it.
+type Event struct {
+	ID       string
+	Kind     Kind
+	Source   string
+	Sequence int64     // 0: none
+	At       time.Time // zero: not said
+	// Appointment is the source's own number of it.
+	Appointment string
+	// StartsAt is an instant, or When says it by the clinic's clocks; neither
+	// leaves the time as it was.
+	StartsAt time.Time
+	When     *When
+	Surgery  *string
+	Patient  Patient
+	// Raw is the event as it came.
+	Raw []byte
+}
+
+// Patient is how an event names the patient; the zero value names none.
+type Patient struct {
+	ExternalID string `json:"external_id"`
+	Name       string `json:"name"`
+	Phone      string `json:"phone"`
+	// Create lets a patient that is not known be created.
+	Create bool `json:"-"`
+}
+
+// Problem is something that is wrong with an event.
+type Problem struct {
+	Pointer string `json:"pointer"`
+	Code    string `json:"code"`
+}
+
+// MaxEvent bounds one event, in bytes.
+const MaxEvent = 16 << 10
+
+type wire struct {
+	ID            string    `json:"id"`
+	Type          string    `json:"type"`
+	Source        string    `json:"source"`
+	Sequence      int64     `json:"sequence"`
+	At            *string   `json:"at"`
+	CreatePatient *bool     `json:"create_patient"`
+	Patient       Patient   `json:"patient"`
+	Appointment   wireState `json:"appointment"`
+}
+
+type wireState struct {
+	ID          string  `json:"id"`
+	StartsAt    *string `json:"starts_at"`
+	Date        *string `json:"date"`
+	Time        *string `json:"time"`
+	SurgeryType *string `json:"surgery_type"`
+}
+
+var sourceName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,63}$`)
+
+// DefaultSource is the source of events that name none.
+const DefaultSource = "clinic"
+
+// Decode reads one event, or says everything that is wrong with it.
+func Decode(raw []byte) (Event, []Problem) {
+	if len(raw) > MaxEvent {
+		return Event{}, []Problem{{"", "too-large"}}
+	}
+	if err := strictjson.Check(raw, strictjson.Limits{FoldCase: true}); err != nil {
+		if e, ok := errors.AsType[*strictjson.Error](err); ok {
+			return Event{}, []Problem{{e.Pointer, string(e.Code)}}
+		}
+		return Event{}, []Problem{{"", "malformed"}}
+	}
+	var w wire
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&w); err != nil {
+		if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+			return Event{ID: w.ID}, []Problem{{"/" + strings.ReplaceAll(e.Field, ".", "/"), "wrong-type"}}
+		}
+		return Event{ID: w.ID}, []Problem{{"", "unknown-field"}} // its name is the caller's
+	}
+	r := reading{e: Event{ID: w.ID, Sequence: w.Sequence, Appointment: w.Appointment.ID, Surgery: w.Appointment.SurgeryType, Patient: w.Patient, Raw: raw}}
+	r.event(w)
+	return r.e, r.problems
+}
+
+type reading struct {
+	e        Event
+	problems []Problem
+}
+
+func (r *reading) fault(pointer, code string) {
+	r.problems = append(r.problems, Problem{pointer, code})
+}
+
+func (r *reading) event(w wire) {
+	r.text("/id", w.ID, true, 200)
+	r.text("/appointment/id", w.Appointment.ID, true, 200)
+	r.text("/patient/external_id", w.Patient.ExternalID, false, 200)
+	r.text("/patient/name", w.Patient.Name, false, 100)
+	r.text("/patient/phone", w.Patient.Phone, false, 40)
+	if w.Appointment.SurgeryType != nil {
+		r.text("/appointment/surgery_type", *w.Appointment.SurgeryType, false, 100)
+	}
+	r.e.Kind = Kind(strings.TrimPrefix(w.Type, Prefix))
+	if !slices.Contains(Kinds, r.e.Kind) {
+		r.fault("/type", "not-in-list")
+	}
+	r.e.Source = w.Source
+	if w.Source == "" {
+		r.e.Source = DefaultSource
+	}
+	if !sourceName.MatchString(r.e.Source) {
+		r.fault("/source", "wrong-form")
+	}
+	if w.Sequence < 0 {
+		r.fault("/sequence", "too-small")
+	}
+	if w.At != nil {
+		r.e.At = r.instant("/at", *w.At)
+	}
+	r.e.Patient.Create = w.CreatePatient == nil || *w.CreatePatient
+	r.when(w.Appointment)
+}
+
+func (r *reading) when(a wireState) {
+	switch {
+	case a.StartsAt != nil && (a.Date != nil || a.Time != nil):
+		r.fault("/appointment/starts_at", "with-date")
+	case a.StartsAt != nil:
+		r.e.StartsAt = r.instant("/appointment/starts_at", *a.StartsAt)
+	case a.Date != nil:
+		day, err := time.Parse(time.DateOnly, *a.Date)
+		if err != nil || !sane(day) {
+			r.fault("/appointment/date", "not-a-date")
+		}
+		r.e.When = &When{Date: *a.Date}
+		if a.Time != nil {
+			clock, err := workflow.ParseClock(*a.Time)
+			if err != nil {
+				r.fault("/appointment/time", "not-a-time")
+			}
+			r.e.When.Time = &clock
+		}
+	case a.Time != nil:
+		r.fault("/appointment/date", "missing")
+	case r.e.Kind == Booked || r.e.Kind == Rescheduled:
+		r.fault("/appointment/starts_at", "missing")
+	}
+}
+
+// text is one line without what could be taken for an end of it.
+func (r *reading) text(pointer, s string, needed bool, limit int) {
+	switch {
+	case s == "" && needed:
+		r.fault(pointer, "missing")
+	case utf8.RuneCountInString(s) > limit:
+		r.fault(pointer, "too-long")
+	case strings.ContainsFunc(s, func(c rune) bool { return c < ' ' || c == 0x7f }) || !utf8.ValidString(s):
+		r.fault(pointer, "wrong-form")
+	}
+}
+
+func (r *reading) instant(pointer, s string) time.Time {
+	t, err := time.Parse(time.RFC3339, s)
+	if err != nil || !sane(t) {
+		r.fault(pointer, "not-a-date-time")
+		return time.Time{}
+	}
+	// What the ledger resolves, so that the order is the same there.
+	return t.Truncate(time.Microsecond)
+}
+
+// sane keeps out years that are a slip of the pen.
+func sane(t time.Time) bool { return t.Year() >= 1970 && t.Year() < 2200 }
