@@ -5,9 +5,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/doctorsflow/doctorsflow/internal/store"
 	"github.com/doctorsflow/doctorsflow/internal/workflow"
-	"github.com/google/uuid"
 )
 
 const parted = `{"nodes":[{"id":"start","type":"trigger","data":{}},{"id":"half","type":"split","data":{"branches":[{"handle":"a","percent":50},{"handle":"b","percent":50}]}},

@@ -3,6 +3,7 @@ package clinic
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"reflect"
 	"strings"
 
@@ -48,9 +49,7 @@ func (w schemaWriter) object(t reflect.Type, tag string, open bool) schema {
 		}
 		field := fields[t.Name()+"."+name]
 		s := w.value(t.Field(i).Type, tag, open)
-		for key, value := range field.also {
-			s[key] = value
-		}
+		maps.Copy(s, field.also)
 		if field.says != "" {
 			s["description"] = field.says
 		}

@@ -51,11 +51,11 @@ func (w *yamlWriter) value(v reflect.Value, indent string) {
 	if v.Kind() == reflect.Pointer {
 		v = v.Elem()
 	}
-	if d, ok := v.Interface().(workflow.Duration); ok {
+	if d, ok := reflect.TypeAssert[workflow.Duration](v); ok {
 		w.WriteString(" " + shortDuration(time.Duration(d)) + "\n")
 		return
 	}
-	if t, ok := v.Interface().(encoding.TextMarshaler); ok {
+	if t, ok := reflect.TypeAssert[encoding.TextMarshaler](v); ok {
 		text, err := t.MarshalText()
 		if err != nil {
 			text = nil // reading it again finds the difference
@@ -78,7 +78,7 @@ func (w *yamlWriter) value(v reflect.Value, indent string) {
 		}
 	case reflect.Map:
 		w.WriteString("\n")
-		texts, _ := v.Interface().(map[string]string)
+		texts, _ := reflect.TypeAssert[map[string]string](v)
 		for _, key := range slices.Sorted(maps.Keys(texts)) {
 			w.WriteString(indent + "  " + scalar(key) + ":")
 			w.text(texts[key], indent+"    ")

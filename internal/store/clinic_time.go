@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -58,9 +59,7 @@ func (db *DB) publicHolidays(ctx context.Context, q querier) (publicDays, error)
 	days = publicDays{}
 	for country, known := range holidays.Known {
 		days[country] = map[string]string{}
-		for day, name := range known {
-			days[country][day] = name
-		}
+		maps.Copy(days[country], known)
 	}
 	rows, err := q.Query(ctx, selectHolidayChanges)
 	if err != nil {

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -177,11 +178,11 @@ func TestHolidaysAreTheReleasesAndWhatWasTold(t *testing.T) {
 		t.Errorf("told again: %d, %v", n, err)
 	}
 	for _, days := range []map[string]string{{"24.12.2026": "x"}, {"2026-12-24": "a\nb"}, {"1999-01-01": "x"}} {
-		if _, err := r.TellHolidays(t.Context(), "KR", days, hand); err != store.ErrHoliday {
+		if _, err := r.TellHolidays(t.Context(), "KR", days, hand); !errors.Is(err, store.ErrHoliday) {
 			t.Errorf("%v: %v", days, err)
 		}
 	}
-	if _, err := r.TellHolidays(t.Context(), "kr", nil, hand); err != store.ErrHoliday {
+	if _, err := r.TellHolidays(t.Context(), "kr", nil, hand); !errors.Is(err, store.ErrHoliday) {
 		t.Error(err)
 	}
 	if n := r.count(`SELECT count(*) FROM audit_log WHERE action = 'holidays.tell'`); n != 1 {

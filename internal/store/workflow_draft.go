@@ -103,7 +103,7 @@ AND    NOT EXISTS (SELECT FROM workflows o WHERE o.tenant_id = $1 AND o.name = $
 // [ErrNotFound] or [ErrUnavailable].
 func (db *DB) ChangeDraft(ctx context.Context, id tenant.ID, wf uuid.UUID, seen int32, change func(*clinic.Workflow)) (out WorkflowView, err error) {
 	err = db.inTenant(ctx, id, func(tx pgx.Tx) error {
-		f, err := oneFlow(ctx, tx, lockPublished, id, wf, "")
+		f, err := oneFlow(ctx, tx, lockPublished, id, wf)
 		if err != nil {
 			return err
 		}

@@ -28,7 +28,7 @@ const selectOneVersion = `SELECT v.definition FROM workflow_versions v WHERE v.t
 // Errors wrap [ErrNotFound] or [ErrUnavailable].
 func (db *DB) WorkflowFile(ctx context.Context, id tenant.ID, wf uuid.UUID, from FileOf) (out clinic.WorkflowFile, err error) {
 	err = db.inTenant(ctx, id, func(tx pgx.Tx) error {
-		f, err := oneFlow(ctx, tx, selectPublished, id, wf, "")
+		f, err := oneFlow(ctx, tx, selectPublished, id, wf)
 		if err != nil {
 			return err
 		}

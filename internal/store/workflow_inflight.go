@@ -58,7 +58,7 @@ func (db *DB) PublishWorkflow(ctx context.Context, id tenant.ID, p Publish, agai
 	}
 	var next publication
 	err = db.inTenant(ctx, id, func(tx pgx.Tx) error {
-		f, err := oneFlow(ctx, tx, lockPublished, id, p.Workflow, "")
+		f, err := oneFlow(ctx, tx, lockPublished, id, p.Workflow)
 		if err != nil {
 			return err
 		}

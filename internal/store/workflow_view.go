@@ -122,7 +122,7 @@ func (db *DB) viewWorkflow(ctx context.Context, tx pgx.Tx, id tenant.ID, wf uuid
 	if w, err = pgx.CollectExactlyOneRow(rows, v.scanWorkflow); err != nil {
 		return w, notFound(err)
 	}
-	f, err := oneFlow(ctx, tx, selectPublished, id, wf, "")
+	f, err := oneFlow(ctx, tx, selectPublished, id, wf)
 	if err != nil {
 		return w, err
 	}
@@ -138,8 +138,8 @@ func (db *DB) viewWorkflow(ctx context.Context, tx pgx.Tx, id tenant.ID, wf uuid
 }
 
 // oneFlow reads one workflow as [flowsOf] does, or returns [ErrNotFound].
-func oneFlow(ctx context.Context, tx querier, sql string, id tenant.ID, wf uuid.UUID, name string) (*flow, error) {
-	list, err := flowsOf(ctx, tx, sql, id, wf, name)
+func oneFlow(ctx context.Context, tx querier, sql string, id tenant.ID, wf uuid.UUID) (*flow, error) {
+	list, err := flowsOf(ctx, tx, sql, id, wf, "")
 	if err != nil {
 		return nil, err
 	}
