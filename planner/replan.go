@@ -12,13 +12,14 @@ import (
 // it has now. It is pure. A node that was sent, or whose time was decided, is
 // not sent again; a node that is not in the definition any more is cancelled; a
 // new one is added, unless its validity is over already. A drawn run keeps the
-// ways that it took; the times of one about an appointment follow that. Where
+// ways that it took, as far as the definition still has them; what was asked is
+// not asked again. The times of one about an appointment follow that. Where
 // the appointment was cancelled, nothing is left but what began with that.
 func Again(r *store.Replanning) store.NewPlan {
 	p := store.NewPlan{Reason: event.Superseded}
 	switch {
-	case r.Appointment == nil && r.Definition.Visual() != nil:
-		return p
+	case r.Appointment == nil && r.Definition.Visual() != nil && !r.Migrated:
+		return p // nothing that its times depend on has changed
 	case r.Appointment != nil && r.Appointment.Status == appointment.HasCancelled && r.EventType != appointment.Cancelled.Type():
 		return store.Stop(event.AppointmentCancelled)(r)
 	}

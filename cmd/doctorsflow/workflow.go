@@ -96,9 +96,6 @@ func (c *workflowMigrateCommand) Run(ctx context.Context, o output) error {
 		if err != nil {
 			return err
 		}
-		if w.Drawn {
-			return errors.New("runs of a drawn workflow stay with the version that they began with: which way they went was decided by it. Stop them, or let them end")
-		}
 		return replan(ctx, o, db, id, w.Name, store.Replan{Workflow: w.ID, Version: w.Version, Action: "workflow.migrate", Hand: store.Hand{Note: c.Reason}, DryRun: c.DryRun}, planner.Again)
 	})
 }
@@ -180,7 +177,7 @@ func (c *applyCommand) underway(ctx context.Context, o output, db *store.DB, a s
 		case c.DryRun:
 			fmt.Fprintf(o.out, "workflow %s: %d runs are under way, with %d messages planned; --in-flight says what becomes of them\n", w.Name, w.Open, w.Planned)
 			continue
-		case policy == "migrate" && !w.Drawn:
+		case policy == "migrate":
 			err = replan(ctx, o, db, a.Tenant, w.Name, store.Replan{Workflow: w.ID, Version: w.Version, Action: "workflow.migrate"}, planner.Again)
 		case policy == "stop":
 			err = replan(ctx, o, db, a.Tenant, w.Name, store.Replan{Workflow: w.ID, Action: "workflow.stop"}, store.Stop(event.WorkflowStopped))

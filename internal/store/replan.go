@@ -22,18 +22,20 @@ type Replanning struct {
 	Run     uuid.UUID
 	Patient uuid.UUID
 	Kind    event.Kind
-	// Version and Definition are those of the new plan. A drawn workflow's run
-	// stays with its own: which way it went was decided by that.
+	// Version and Definition are those of the new plan. A run stays with its own
+	// where the new one is of the other notation, whose steps are not its steps.
 	Version    int32
 	Definition *workflow.Definition
-	Received   time.Time // the event
-	EventType  string
-	Payload    []byte // nil once it can no longer be opened
-	Now        time.Time
-	Zone       *time.Location
-	SendAt     workflow.Clock
-	Calendar   *workflow.Calendar
-	Steps      []StandingStep
+	// Migrated says that the definition is not the one that the run had.
+	Migrated  bool
+	Received  time.Time // the event
+	EventType string
+	Payload   []byte // nil once it can no longer be opened
+	Now       time.Time
+	Zone      *time.Location
+	SendAt    workflow.Clock
+	Calendar  *workflow.Calendar
+	Steps     []StandingStep
 	// Appointment is the run's as it stands, nil if it is about none; Payload
 	// has it. Answers are the ways that a drawn run took.
 	Appointment *Appointment
@@ -298,15 +300,15 @@ func (db *DB) replanning(ctx context.Context, tx pgx.Tx, id tenant.ID, runs []uu
 		if f.Definition, err = db.definition(ctx, tx, id, f.workflow, f.Version); err != nil {
 			return nil, nil, err
 		}
-		if r.Version != 0 && f.Definition.Visual() == nil {
+		if r.Version != 0 {
 			next := r.Next
 			if next == nil {
 				if next, err = db.definition(ctx, tx, id, f.workflow, r.Version); err != nil {
 					return nil, nil, err
 				}
 			}
-			if next.Visual() == nil {
-				f.Version, f.Definition = r.Version, next
+			if (next.Visual() == nil) == (f.Definition.Visual() == nil) {
+				f.Migrated, f.Version, f.Definition = f.Version != r.Version, r.Version, next
 			}
 		}
 		if f.Payload, err = db.restingPayload(ctx, tx, id, f.patient, f.trigger, f.tenantKey, f.patientKey); err != nil {

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -103,4 +104,76 @@ func TestAPlannedFallbackIsKept(t *testing.T) {
 	if len(standing) != 4 || standing[0].Node != "now" {
 		t.Fatalf("steps %+v", standing)
 	}
+}
+
+// A drawn run that goes over to a new version keeps the ways that it took; what
+// lies ahead of it goes by the new one.
+func TestADrawnRunGoesOverToANewVersionByTheWaysThatItTook(t *testing.T) {
+	t.Parallel()
+	l, run, first := drawnRun(t)
+	r := &replans{ledger: l}
+	l.settle(told(first, event.Kakao, event.Delivered, event.Poll))
+	for range 2 { // the wait, then the question: no
+		l.wake()
+		l.advance()
+	}
+	var at time.Time
+	l.scan(`SELECT due_at FROM steps WHERE node = 'no' AND state = 'planned'`, nil, &at)
+	// The new version asks the other way round, and lets an hour pass before the
+	// same message; another follows it, and so does a question.
+	next := strings.Replace(drawnClinic, `"patient.gender == 'F' && trigger.vip"`, `"!has(patient.gender)"`, 1)
+	next = strings.Replace(next, `{"id": "no", "type": "message", "data": {"template": "care"}}`,
+		`{"id": "hour", "type": "delay", "data": {"hours": 1}}, {"id": "no", "type": "message", "data": {"template": "care"}},
+                 {"id": "after", "type": "message", "data": {"template": "care"}}, {"id": "again", "type": "condition", "data": {"expression": "trigger.vip"}},
+                 {"id": "end", "type": "exit", "data": {}}, {"id": "last", "type": "delay", "data": {"hours": 3}}`, 1)
+	next = strings.Replace(next, `{"source": "wait", "target": "no", "sourceHandle": "timeout"}`, `{"source": "wait", "target": "hour", "sourceHandle": "timeout"}`, 1)
+	next = strings.Replace(next, `{"source": "ask", "target": "no", "sourceHandle": "false"}`,
+		`{"source": "ask", "target": "hour", "sourceHandle": "false"}, {"source": "hour", "target": "no"}, {"source": "no", "target": "after"}, {"source": "after", "target": "last"}, {"source": "last", "target": "again"}, {"source": "again", "target": "end", "sourceHandle": "true"}, {"source": "again", "target": "end", "sourceHandle": "false"}`, 1)
+	if _, err := l.apply(next, store.ApplyOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	var wf uuid.UUID
+	var version int32
+	l.scan(`SELECT id, version FROM workflows WHERE name = 'drawn'`, nil, &wf, &version)
+	out := r.replan(store.Replan{Workflow: wf, Version: version}, planner.Again)
+	if out.Runs != 1 || out.Moved != 1 || out.Added != 1 || out.Cancelled != 0 {
+		t.Errorf("%+v", out)
+	}
+	var moved time.Time
+	l.scan(`SELECT due_at FROM steps WHERE node = 'no'`, nil, &moved)
+	if !moved.Equal(at.Add(time.Hour)) {
+		t.Errorf("the message is due %s, want an hour after %s", moved, at)
+	}
+	if got := l.count(`SELECT count(*) FROM steps WHERE node IN ('yes', 'first')`); got != 1 {
+		t.Errorf("%d messages of what was answered and sent, want 1", got)
+	}
+	var rests string
+	l.scan(`SELECT string_agg(node, ' ' ORDER BY node) FROM run_rests WHERE execution_id = $1 AND wake_at IS NOT NULL`, []any{run}, &rests)
+	if rests != "again" {
+		t.Errorf("it rests at %q, want the new question", rests)
+	}
+	l.holds()
+	if again := r.replan(store.Replan{Workflow: wf, Version: version}, planner.Again); again.Runs != 0 {
+		t.Errorf("once more: %+v", again)
+	}
+}
+
+// Steps of a list are no nodes of a drawing: such runs stay with what they
+// began with.
+func TestARunStaysWithItsNotation(t *testing.T) {
+	t.Parallel()
+	r := newReplans(t)
+	run, _ := r.begin()
+	before := r.shape(run)
+	if _, err := r.apply(strings.Replace(strings.Replace(drawnClinic, "name: drawn", "name: days", 1), "webhooks:\n  - {name: drawn, workflow: drawn}", "webhooks:\n  - {name: days, workflow: days}", 1), store.ApplyOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	var version, of int32
+	r.scan(`SELECT version FROM workflows WHERE name = 'days'`, nil, &version)
+	out := r.replan(store.Replan{Workflow: r.workflow, Version: version}, planner.Again)
+	r.scan(`SELECT version FROM workflow_executions WHERE id = $1`, []any{run}, &of)
+	if out.Kept != 3 || out.Moved+out.Added+out.Cancelled != 0 || of == version {
+		t.Errorf("%+v, version %d; the run is %s, was %s", out, of, r.shape(run), before)
+	}
+	r.holds()
 }

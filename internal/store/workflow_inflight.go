@@ -19,7 +19,7 @@ type InFlight string
 // The policies.
 const (
 	KeepRuns    InFlight = "keep"    // they go on with their own
-	MigrateRuns InFlight = "migrate" // they go over to the new one, but for drawn ones
+	MigrateRuns InFlight = "migrate" // they go over to the new one, if it is of their notation
 	StopRuns    InFlight = "stop"    // what is planned of them is cancelled
 )
 
@@ -119,11 +119,11 @@ WHERE  e.tenant_id = $1 AND e.workflow_id = $2 AND e.version <> $3 AND e.status 
 // inFlight applies the policy to the runs of earlier versions.
 func (db *DB) inFlight(ctx context.Context, id tenant.ID, next *publication, p Publish, again func(*Replanning) NewPlan) (out Published, err error) {
 	out = Published{Workflow: next.id, Version: next.version, Fresh: next.fresh}
-	drawn, off := next.definition.Visual() != nil, !*next.w.IsActive
+	off := !*next.w.IsActive
 	if off {
 		p.InFlight = StopRuns // whatever was asked: nothing of it is sent any more
 	}
-	if p.InFlight == KeepRuns || p.InFlight == "" || p.InFlight == MigrateRuns && drawn {
+	if p.InFlight == KeepRuns || p.InFlight == "" {
 		err := db.inTenant(ctx, id, func(tx pgx.Tx) error {
 			return tx.QueryRow(ctx, countEarlier, id, next.id, next.version).Scan(&out.Runs, &out.Kept)
 		})
