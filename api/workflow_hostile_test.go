@@ -146,7 +146,7 @@ func drawings() map[string]string {
 func TestNoDrawingIsTooBadToBeAnswered(t *testing.T) {
 	t.Parallel()
 	l := newLedger(t)
-	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+	ctx, stop := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer stop()
 	n := 0
 	save := func(name, body string) workflowAnswer {

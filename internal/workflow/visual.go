@@ -17,8 +17,8 @@ const (
 	MaxEdges       = 2000
 	// The expressions of a drawing: how many, and their bytes together. Reading
 	// one takes up to five microseconds a byte.
-	MaxExpressions = 500
-	MaxAsked       = 64 << 10
+	MaxExpressions = 200
+	MaxAsked       = 32 << 10
 )
 
 // Kind is what a node of a drawing does.

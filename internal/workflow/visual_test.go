@@ -169,8 +169,8 @@ func TestADrawingHasLimitsThatAreTold(t *testing.T) {
 	}{
 		"messages":        {manyOf(201, "message", `{"template":"survey"}`), "/nodes", "at most 200 messages"},
 		"branches":        {manyOf(1, "condition", asked(21)), "/nodes/1/data/branches", "at most 20 branches"},
-		"questions":       {manyOf(26, "condition", asked(20)), "/nodes", "asks at most 500 questions"},
-		"long_questions":  {manyOf(40, "condition", `{"expression":"`+strings.Repeat(" ", 1990)+`true"}`), "/nodes", "of 64 KiB together"},
+		"questions":       {manyOf(26, "condition", asked(20)), "/nodes", "asks at most 200 questions"},
+		"long_questions":  {manyOf(40, "condition", `{"expression":"`+strings.Repeat(" ", 1990)+`true"}`), "/nodes", "of 32 KiB together"},
 		"delays_together": {manyOf(401, "delay", `{"days":1}`), "/nodes/0", "add up to more than 400 days"},
 	} {
 		v, problems := workflow.ParseVisual(tt.drawing)
