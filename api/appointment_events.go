@@ -11,6 +11,7 @@ import (
 
 	"github.com/doctorsflow/doctorsflow/internal/appointment"
 	"github.com/doctorsflow/doctorsflow/internal/auth"
+	"github.com/doctorsflow/doctorsflow/internal/failpoint"
 	"github.com/doctorsflow/doctorsflow/internal/phone"
 	"github.com/doctorsflow/doctorsflow/internal/problem"
 	"github.com/doctorsflow/doctorsflow/internal/store"
@@ -163,10 +164,15 @@ func receive(ctx context.Context, db Appointments, again Again, phones phone.Opt
 		}
 		kept.To = n
 	}
-	r, err := db.AcceptAppointmentEvent(ctx, by.Tenant, kept, again)
+	failpoint.Hit(failpoint.ChangeTaken)
+	r, err := db.AcceptAppointmentEvent(ctx, by.Tenant, kept, func(r *store.Replanning) store.NewPlan {
+		failpoint.Hit(failpoint.ChangePlanning)
+		return again(r)
+	})
 	if err != nil {
 		return out, err
 	}
+	failpoint.Hit(failpoint.ChangeKept)
 	switch r.Status {
 	case store.Refused:
 		out.Problems = []eventFault{{Pointer: "/patient", Code: string(r.Why)}}

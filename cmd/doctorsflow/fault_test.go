@@ -71,7 +71,9 @@ func caseOf(p failpoint.Point, hit int) faultCase {
 func TestKillTable(t *testing.T) {
 	var cases []faultCase
 	for _, p := range failpoint.Points {
-		cases = append(cases, caseOf(p, 1), caseOf(p, 10))
+		if !strings.HasPrefix(string(p), "change.") { // which TestKillAtAChange comes by
+			cases = append(cases, caseOf(p, 1), caseOf(p, 10))
+		}
 	}
 	began := time.Now()
 	table := faultTable(killed(t, built(t, ""), mostLanes, cases), time.Since(began))
@@ -178,7 +180,7 @@ func (l *lane) run(t testing.TB, c faultCase, limit time.Duration) (r faultResul
 	until, stop := context.WithTimeout(ctx, limit)
 	defer stop()
 	if c.drawn {
-		l.decided(t, until, id)
+		l.decided(until, t, id)
 	}
 	counted, err := rest(until, db, id)
 	r.settled = time.Since(died)

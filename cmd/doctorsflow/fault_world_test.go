@@ -275,7 +275,7 @@ const drawnLoad = `{"nodes": [{"id": "t", "type": "trigger", "data": {}}, {"id":
 
 // decided waits until every run of a tenant was planned, and has no question
 // open.
-func (l *lane) decided(t testing.TB, ctx context.Context, id tenant.ID) {
+func (l *lane) decided(ctx context.Context, t testing.TB, id tenant.ID) {
 	t.Helper()
 	where, err := readRunning(l.data)
 	if err != nil {

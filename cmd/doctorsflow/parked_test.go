@@ -69,7 +69,7 @@ func (d *desk) cli(args ...string) (code int, out string) {
 func (d *desk) becomes(patient string, states ...string) {
 	d.t.Helper()
 	var why string
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); wait(d.t.Context(), 100*time.Millisecond) {
+	for deadline := time.Now().Add(90 * time.Second); time.Now().Before(deadline); wait(d.t.Context(), 100*time.Millisecond) {
 		var b bytes.Buffer
 		if run(d.t.Context(), []string{"why", patient, "--data", d.data, "--lang", "en"}, &b, &b); b.Len() > 0 {
 			why = b.String()

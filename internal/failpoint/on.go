@@ -21,6 +21,7 @@ var Points = []Point{
 	DispatcherSlept, DispatcherTold,
 	RecorderApplying, RecorderApplied, RecorderFellBack,
 	PollerRead, PollerPublished,
+	ChangeTaken, ChangePlanning, ChangeKept,
 	ReportTaken, ReportKept, ConfirmerAsked, ConfirmerPublished,
 	ResolverAsked, ResolverPublished,
 }

@@ -27,6 +27,16 @@ const (
 	ReportKept Point = "report.kept"
 )
 
+// The hand-overs of a change that a clinic's system tells.
+const (
+	// ChangeTaken: an event was read; nothing of it is committed.
+	ChangeTaken Point = "change.taken"
+	// ChangePlanning: inside its transaction, where plans are made anew.
+	ChangePlanning Point = "change.planning"
+	// ChangeKept: it is committed, with what it changed; nobody was answered.
+	ChangeKept Point = "change.kept"
+)
+
 // The hand-overs of the planner and of release.
 const (
 	// PlannerPlanning: inside the planner's transaction.
