@@ -1,6 +1,7 @@
 package nhn
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/tls"
@@ -246,4 +247,44 @@ func newHTTPServer(t *testing.T, h http.HandlerFunc) string {
 	srv := httptest.NewServer(h)
 	t.Cleanup(srv.Close)
 	return srv.URL
+}
+
+// A call that is cancelled while an answer's body is read was cancelled, and
+// did not time out.
+func TestACancellationInTheBodyIsToldAsOne(t *testing.T) {
+	t.Parallel()
+	hang := make(chan struct{})
+	srv := newBare(t, func(c net.Conn, _ int) bool {
+		_, _ = io.WriteString(c, wellDone[:len(wellDone)-5])
+		<-hang
+		return false
+	})
+	t.Cleanup(sync.OnceFunc(func() { close(hang) }))
+	ctx, cancel := context.WithCancel(t.Context())
+	gw := gateway(t, srv.URL, func(tr *http.Transport) {
+		dial := tr.DialContext
+		tr.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			c, err := dial(ctx, network, addr)
+			return &bodyless{Conn: c, cancel: cancel}, err
+		}
+	})
+	if _, err := gw.Send(ctx, message(t)); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v, want the cancellation", err)
+	}
+}
+
+// bodyless ends its call's context as more than an answer's head is asked for.
+type bodyless struct {
+	net.Conn
+	cancel context.CancelFunc
+	read   []byte
+}
+
+func (c *bodyless) Read(b []byte) (int, error) {
+	if bytes.Contains(c.read, []byte("\r\n\r\n")) {
+		c.cancel()
+	}
+	n, err := c.Conn.Read(b)
+	c.read = append(c.read, b[:n]...)
+	return n, err
 }

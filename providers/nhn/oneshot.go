@@ -68,7 +68,7 @@ func (o *oneShot) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		return nil, err
 	}
-	resp.Body = &oneShotBody{ReadCloser: resp.Body, c: c, pool: &o.idle, keep: !resp.Close && resp.ProtoAtLeast(1, 1)}
+	resp.Body = &oneShotBody{ReadCloser: resp.Body, over: ctx.Err, c: c, pool: &o.idle, keep: !resp.Close && resp.ProtoAtLeast(1, 1)}
 	return resp, nil
 }
 
@@ -212,6 +212,7 @@ func (c *oneShotConn) Read(p []byte) (int, error) {
 // oneShotBody gives the connection back when it was read to its end.
 type oneShotBody struct {
 	io.ReadCloser
+	over  func() error // the error of the exchange's context
 	c     *oneShotConn
 	pool  *pool
 	keep  bool
@@ -222,8 +223,11 @@ type oneShotBody struct {
 // Read implements [io.Reader].
 func (b *oneShotBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	if err == io.EOF {
+	switch {
+	case err == io.EOF:
 		b.ended = true
+	case err != nil && b.over() != nil:
+		err = b.over()
 	}
 	return n, err
 }
