@@ -83,18 +83,41 @@ SELECT t.name, t.time_zone, t.paused_at IS NOT NULL OR p.paused_at IS NOT NULL
 FROM   tenants t CROSS JOIN platform p
 WHERE  t.id = $1`
 
-const selectStoryTriggers = `
+const storyTriggerColumns = `
 SELECT t.id, t.kind, t.event_type, t.received_at, t.state, coalesce(t.reason, ''), t.patient_id, p.data_key, p.name
 FROM   triggers t
-LEFT   JOIN patients p ON p.tenant_id = t.tenant_id AND p.id = t.patient_id
+LEFT   JOIN patients p ON p.tenant_id = t.tenant_id AND p.id = t.patient_id`
+
+const selectStories = storyTriggerColumns + `
 WHERE  t.tenant_id = $1
-AND    ($2::uuid IS NULL OR t.id = $2 OR t.patient_id = $2 OR t.id = (
-         SELECT e.trigger_id FROM steps s JOIN workflow_executions e ON e.tenant_id = s.tenant_id AND e.id = s.execution_id
-         WHERE  s.tenant_id = $1 AND s.id = $2) OR t.id = (
-         SELECT e.trigger_id FROM workflow_executions e WHERE e.tenant_id = $1 AND e.id = $2) OR t.id IN (
-         SELECT v.trigger_id FROM appointment_events v WHERE v.tenant_id = $1 AND v.appointment_id = $2))
+ORDER  BY t.id DESC
+LIMIT  $2`
+
+// Each arm finds its few rows by an index of its own: one condition with an OR
+// for each of them would look at every trigger that the clinic ever had. A
+// trigger that was planned is found by its run.
+const selectWhyTriggers = `
+WITH subject (id) AS (
+  SELECT $2::uuid
+  UNION
+  SELECT e.trigger_id FROM steps s JOIN workflow_executions e ON e.tenant_id = s.tenant_id AND e.id = s.execution_id
+  WHERE  s.tenant_id = $1 AND s.id = $2
+  UNION
+  SELECT e.trigger_id FROM workflow_executions e WHERE e.tenant_id = $1 AND e.id = $2
+  UNION
+  (SELECT e.trigger_id FROM workflow_executions e WHERE e.tenant_id = $1 AND e.patient_id = $2 ORDER BY e.created_at DESC LIMIT $3)
+  UNION
+  (SELECT n.id FROM triggers n WHERE n.tenant_id = $1 AND n.patient_id = $2 AND n.state <> 'planned' ORDER BY n.id DESC LIMIT $3)
+  UNION
+  SELECT v.trigger_id FROM appointment_events v WHERE v.tenant_id = $1 AND v.appointment_id = $2
+)` + storyTriggerColumns + `
+JOIN   subject s ON s.id = t.id
+WHERE  t.tenant_id = $1
 ORDER  BY t.id DESC
 LIMIT  $3`
+
+// storyTriggersShown is how many triggers a story tells, the newest of them.
+const storyTriggersShown = 100
 
 const selectStorySteps = `
 SELECT e.trigger_id, s.id, s.root_id, s.parent_id, w.name, s.node, s.channel, s.state, coalesce(s.reason, ''),
@@ -152,7 +175,11 @@ func (db *DB) story(ctx context.Context, id tenant.ID, subject *uuid.UUID) (Stor
 }
 
 func storyTriggers(ctx context.Context, tx pgx.Tx, id tenant.ID, key *seal.TenantKeys, subject *uuid.UUID) ([]StoryTrigger, error) {
-	rows, err := tx.Query(ctx, selectStoryTriggers, id, subject, 100)
+	sql, args := selectStories, []any{id, storyTriggersShown}
+	if subject != nil {
+		sql, args = selectWhyTriggers, []any{id, *subject, storyTriggersShown}
+	}
+	rows, err := tx.Query(ctx, sql, args...)
 	if err != nil {
 		return nil, err
 	}
