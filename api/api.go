@@ -15,6 +15,7 @@ import (
 
 	"github.com/doctorsflow/doctorsflow/internal/auth"
 	"github.com/doctorsflow/doctorsflow/internal/edge"
+	"github.com/doctorsflow/doctorsflow/internal/intake"
 	"github.com/doctorsflow/doctorsflow/internal/phone"
 	"github.com/doctorsflow/doctorsflow/internal/problem"
 	"github.com/doctorsflow/doctorsflow/internal/simulate"
@@ -117,7 +118,7 @@ func (a *API) routes(mux *http.ServeMux) {
 	register(a, optOutPatient(a.config.DB))
 	register(a, liftOptOut(a.config.DB))
 	register(a, simulateWorkflow(a.config.DB, a.config.Rules))
-	register(a, receiveAppointmentEvents(a.config.DB, a.config.Again, a.config.Phones))
+	register(a, receiveAppointmentEvents(&intake.Desk{Ledger: a.config.DB, Again: a.config.Again, Phones: a.config.Phones}))
 	register(a, listAppointments(a.config.DB))
 	register(a, getAppointment(a.config.DB))
 	register(a, listParked(a.config.DB))

@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/doctorsflow/doctorsflow/internal/auth"
+	"github.com/doctorsflow/doctorsflow/internal/intake"
 	"github.com/doctorsflow/doctorsflow/internal/problem"
 	"github.com/doctorsflow/doctorsflow/internal/store"
 	"github.com/doctorsflow/doctorsflow/internal/tenant"
@@ -16,7 +17,7 @@ import (
 type Appointments interface {
 	Appointments(ctx context.Context, id tenant.ID, q store.AppointmentQuery) (store.Page[store.AppointmentRow], error)
 	AppointmentByID(ctx context.Context, id tenant.ID, appointment uuid.UUID) (store.AppointmentRow, []store.AppointmentHeard, error)
-	AcceptAppointmentEvent(ctx context.Context, id tenant.ID, e store.AppointmentEvent, again func(*store.Replanning) store.NewPlan) (store.AppointmentReceipt, error)
+	intake.Ledger
 }
 
 // shownAppointment is a row of appointments.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/doctorsflow/doctorsflow/internal/auth"
 	"github.com/doctorsflow/doctorsflow/internal/event"
+	"github.com/doctorsflow/doctorsflow/internal/intake"
 	"github.com/doctorsflow/doctorsflow/internal/store"
 	"github.com/doctorsflow/doctorsflow/internal/tenant"
 )
@@ -54,10 +55,10 @@ func (c *seeded) appointment() shownAppointment {
 	return p.Data[0]
 }
 
-func (o *office) tell(body string) (int, []eventAnswer, string) {
+func (o *office) tell(body string) (int, []intake.Receipt, string) {
 	o.l.t.Helper()
 	w := o.l.send(http.MethodPost, "/api/appointments/events", o.keys[auth.Integration], body)
-	var out struct{ Results []eventAnswer }
+	var out struct{ Results []intake.Receipt }
 	if w.Code == http.StatusOK {
 		if err := json.Unmarshal(w.Body.Bytes(), &out); err != nil {
 			o.l.t.Fatal(err)

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/doctorsflow/doctorsflow/internal/streamtest"
 )
 
 const appointmentsClinic = `
@@ -87,8 +89,49 @@ func TestTheAppointmentsPageWorks(t *testing.T) {
 	if again := tellAppointments(t, p.http, key, bodies[0][1]); again[0].Status != "duplicate" {
 		t.Errorf("%+v", again)
 	}
+	overNATS(t, data, first[0].AppointmentID)
 	if out := command(t, "conserve", "--data", data); !strings.Contains(out, "holds") {
 		t.Errorf("conserve: %s", out)
+	}
+}
+
+var shownCredential = regexp.MustCompile(`user +(\S+)\npassword +(\S+)\n`)
+
+var shownInbox = regexp.MustCompile(`--inbox-prefix _INBOX_(\S+)`)
+
+// overNATS says the next word about the page's appointment as a clinic's system
+// that is connected to NATS.
+func overNATS(t *testing.T, data, appointment string) {
+	t.Helper()
+	var out, help bytes.Buffer
+	if run(t.Context(), []string{"tenant", "nats-creds", "create", "--tenant", "miso-dental", "--data", data}, &out, &help) != 0 {
+		t.Fatalf("%s%s", &out, &help)
+	}
+	made, inbox := shownCredential.FindStringSubmatch(out.String()), shownInbox.FindStringSubmatch(help.String())
+	where, err := readRunning(data)
+	if err != nil || made == nil || inbox == nil {
+		t.Fatalf("%v\n%s%s", err, &out, &help)
+	}
+	clinic := inbox[1]
+	nc := streamtest.Client(t, where.NATS, made[1], made[2], "_INBOX_"+clinic)
+	subject := "clinic." + clinic + ".appointment.cancelled"
+	body := []byte(`{"id": "evt-1004", "sequence": 4, "appointment": {"id": "A-77"}}`)
+	for _, want := range []string{"accepted", "duplicate"} {
+		var got toldAppointment
+		reply, err := nc.Request(subject, body, 30*time.Second)
+		if err != nil || json.Unmarshal(reply.Data, &got) != nil || got.Status != want || got.AppointmentID != appointment {
+			t.Fatalf("%+v, %v; want %s", reply, err, want)
+		}
+	}
+	receipts, err := nc.SubscribeSync("clinic." + clinic + ".receipt.*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Publish(subject, body); err != nil {
+		t.Fatal(err)
+	}
+	if m, err := receipts.NextMsg(30 * time.Second); err != nil || !strings.HasSuffix(m.Subject, ".evt-1004") || !strings.Contains(string(m.Data), "duplicate") {
+		t.Errorf("the receipt that nobody waited for: %+v, %v", m, err)
 	}
 }
 

@@ -7,7 +7,10 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/doctorsflow/doctorsflow/ingest"
+	"github.com/doctorsflow/doctorsflow/internal/intake"
 	"github.com/doctorsflow/doctorsflow/internal/natsauth"
 	"github.com/doctorsflow/doctorsflow/internal/store"
 	"github.com/doctorsflow/doctorsflow/internal/stream"
@@ -20,15 +23,33 @@ const (
 	clinicConnections = 16
 )
 
-// letClinicsIn returns what vouches for clinics' connections to the broker and
-// what ends those that may not go on; each runs until ctx ends.
-func letClinicsIn(seed string, bus *stream.Conn, db *store.DB, log *slog.Logger) (answer, sweep func(context.Context) error, err error) {
-	door, err := natsauth.New(seed, clinicLedger{db}, log)
+// lobby is where clinics' systems come in: the seed by which the broker
+// believes us who they are, "" if it is not to ask, and the way to the broker.
+type lobby struct {
+	seed string
+	way  stream.Config
+}
+
+// letClinicsIn returns what vouches for clinics' connections to the broker, what
+// ends those that may not go on, and what takes their events; each runs until
+// its context ends.
+func letClinicsIn(l lobby, bus *stream.Conn, db *store.DB, desk *intake.Desk, log *slog.Logger, reg prometheus.Registerer) ([]func(context.Context) error, error) {
+	door, err := natsauth.New(l.seed, clinicLedger{db}, log)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
+	way := l.way
+	way.User, way.Name, way.Logger = natsauth.ReceptionUser, "doctorsflow reception", log
+	if way.Password, err = natsauth.ReceptionPassword(l.seed); err != nil {
+		return nil, err
+	}
+	reception := ingest.NewReception(desk, log, reg)
 	look := &natsauth.Sweep{Broker: bus, Live: clinicLedger{db}.live, Every: clinicLook, PerTenant: clinicConnections, Logger: log}
-	return func(ctx context.Context) error { return bus.ServeAuth(ctx, door.Answer) }, look.Run, nil
+	return []func(context.Context) error{
+		func(ctx context.Context) error { return bus.ServeAuth(ctx, door.Answer) },
+		look.Run,
+		func(ctx context.Context) error { return stream.Reception(ctx, way, reception.Take) },
+	}, nil
 }
 
 // clinicLedger is the ledger in the words of natsauth.

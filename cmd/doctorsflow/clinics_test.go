@@ -104,10 +104,10 @@ func TestAClinicSystemConnectsUntilItIsRevoked(t *testing.T) {
 	if got := line.say(""); got != "PONG" {
 		t.Fatalf("connect: %s", got)
 	}
-	if got := line.say("PUB clinic." + tenants[1] + ".appointment.created 2\r\n{}\r\n"); got != "PONG" {
+	if got := line.say("PUB clinic." + tenants[1] + ".appointment.booked 2\r\n{}\r\n"); got != "PONG" {
 		t.Errorf("its own subject: %s", got)
 	}
-	for _, foreign := range []string{"PUB clinic.x.appointment.created 2\r\n{}\r\n", "PUB step.due.care.x 2\r\n{}\r\n", "SUB > 1\r\n", "SUB _INBOX.> 1\r\n"} {
+	for _, foreign := range []string{"PUB clinic.x.appointment.booked 2\r\n{}\r\n", "PUB step.due.care.x 2\r\n{}\r\n", "SUB > 1\r\n", "SUB _INBOX.> 1\r\n"} {
 		// The refusal and the answer to the PING come in either order.
 		got := line.say(foreign) + line.hear()
 		if !strings.Contains(got, "-ERR 'Permissions Violation") || !strings.Contains(got, "PONG") {

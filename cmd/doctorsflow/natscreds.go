@@ -53,8 +53,10 @@ func (c *natsCredsCreateCommand) Run(ctx context.Context, o output) error {
 	}
 	server := orElse(c.NATSURL, orElse(where.NATS, "nats://127.0.0.1:4222"))
 	fmt.Fprintf(o.out, "user      %s\npassword  %s\n", made.ID, secret)
-	fmt.Fprintf(o.err, "The password is not shown again. Use it as:\n  nats --server %s --user %s --password '%s' --inbox-prefix %s pub clinic.%s.appointment.created '{}'\nEnd it with: doctorsflow tenant nats-creds revoke %s --tenant %s\n",
-		redact(server, ""), made.ID, secret, natsauth.InboxPrefix(id), id, made.ID, c.Tenant)
+	fmt.Fprintf(o.err, `The password is not shown again. Say what happened to an appointment, and read the receipt:
+  nats --server %s --user %s --password '%s' --inbox-prefix %s request clinic.%s.appointment.booked '{"id":"evt-1","patient":{"external_id":"P-1001"},"appointment":{"id":"A-1","starts_at":"%s"}}'
+End it with: doctorsflow tenant nats-creds revoke %s --tenant %s
+`, redact(server, ""), made.ID, secret, natsauth.InboxPrefix(id), id, time.Now().AddDate(0, 0, 7).Truncate(time.Hour).Format(time.RFC3339), made.ID, c.Tenant)
 	return nil
 }
 

@@ -20,6 +20,7 @@ import (
 	"github.com/doctorsflow/doctorsflow/internal/edge"
 	"github.com/doctorsflow/doctorsflow/internal/event"
 	"github.com/doctorsflow/doctorsflow/internal/failpoint"
+	"github.com/doctorsflow/doctorsflow/internal/intake"
 	"github.com/doctorsflow/doctorsflow/internal/local"
 	"github.com/doctorsflow/doctorsflow/internal/natsauth"
 	"github.com/doctorsflow/doctorsflow/internal/phone"
@@ -109,7 +110,7 @@ func serve(ctx context.Context, f *serveFlags, log *slog.Logger, ready func(runn
 	}
 
 	// The broker.
-	bus, vouch, err := broker(ctx, f, &where, down, log)
+	bus, entrance, err := broker(ctx, f, &where, down, log)
 	if err != nil {
 		return err
 	}
@@ -141,14 +142,16 @@ func serve(ctx context.Context, f *serveFlags, log *slog.Logger, ready func(runn
 		yield = func(ctx context.Context) { in.Yield(ctx, plannerPatience) }
 		group.Go(func() error { return in.Run(work) })
 		ingest.NewReports(db, reportDecoders, door, log.With("role", "ingest"), registry).Register(mux)
-		if vouch != "" {
-			answer, sweep, err := letClinicsIn(vouch, bus, db, log.With("role", "ingest"))
+		if entrance.seed != "" {
+			desk := &intake.Desk{Ledger: db, Again: planner.Again, Phones: phones}
+			jobs, err := letClinicsIn(entrance, bus, db, desk, log.With("role", "ingest"), registry)
 			if err != nil {
 				stop()
 				return errors.Join(err, group.Wait())
 			}
-			group.Go(func() error { return answer(work) })
-			group.Go(func() error { return sweep(work) })
+			for _, job := range jobs {
+				group.Go(func() error { return job(work) })
+			}
 		}
 	}
 	if f.runs("planner") {
@@ -249,15 +252,14 @@ func serve(ctx context.Context, f *serveFlags, log *slog.Logger, ready func(runn
 	}
 }
 
-// broker connects to NATS, embedded or not, and declares the streams. vouch is
-// the seed by which it believes us who a clinic is, "" if it is not to ask.
-func broker(ctx context.Context, f *serveFlags, where *running, down *teardown, log *slog.Logger) (bus *stream.Conn, vouch string, err error) {
-	vouch = f.NATSCalloutSeed
+// broker connects to NATS, embedded or not, and declares the streams.
+func broker(ctx context.Context, f *serveFlags, where *running, down *teardown, log *slog.Logger) (bus *stream.Conn, to lobby, err error) {
+	to.seed = f.NATSCalloutSeed
 	cfg := stream.Config{URL: f.NATSURL, User: f.NATSUser, Password: f.NATSPass, Replicas: f.Replicas, Name: "doctorsflow", Logger: log}
 	if f.NATSURL == "" {
 		var issuer string
-		if vouch, issuer, err = natsauth.NewSeed(); err != nil {
-			return nil, "", err
+		if to.seed, issuer, err = natsauth.NewSeed(); err != nil {
+			return nil, to, err
 		}
 		app, ops := rand.Text(), rand.Text()
 		n, err := local.StartNATS(local.NATSConfig{
@@ -265,7 +267,7 @@ func broker(ctx context.Context, f *serveFlags, where *running, down *teardown, 
 			TLSCert: f.NATSTLSCert, TLSKey: f.NATSTLSKey, Logger: log,
 		})
 		if err != nil {
-			return nil, "", err
+			return nil, to, err
 		}
 		down.add(func(context.Context) error { n.Shutdown(); return nil })
 		where.NATS, where.OpsNATS = n.URL(), n.UserURL(local.OpsUser, ops)
@@ -275,10 +277,11 @@ func broker(ctx context.Context, f *serveFlags, where *running, down *teardown, 
 	defer cancel()
 	bus, err = stream.Connect(connect, cfg)
 	if err != nil {
-		return nil, "", err
+		return nil, to, err
 	}
 	down.add(func(context.Context) error { bus.Close(); return nil })
-	return bus, vouch, bus.Ensure(connect)
+	to.way = cfg
+	return bus, to, bus.Ensure(connect)
 }
 
 // startSimulator serves the built-in gateway and returns its address.

@@ -134,5 +134,39 @@ func FuzzDecode(f *testing.F) {
 		if e.When != nil && e.When.Starts(time.UTC).IsZero() {
 			t.Fatalf("%q has a date that is none", b)
 		}
+		// Where its subject says what it is, it may say the same or nothing.
+		as, problems := DecodeAs(b, e.Kind)
+		if len(problems) > 0 || as.Kind != e.Kind {
+			t.Fatalf("%q is no %s: %v", b, e.Kind, problems)
+		}
+		if _, problems := DecodeAs(b, otherKind(e.Kind)); len(problems) == 0 {
+			t.Fatalf("%q is taken for a %s", b, otherKind(e.Kind))
+		}
 	})
+}
+
+func otherKind(k Kind) Kind {
+	if k == Cancelled {
+		return Completed
+	}
+	return Cancelled
+}
+
+// What is kept of an event that its subject named is an event by itself, the
+// same whenever it comes again.
+func TestAnEventThatItsSubjectNamesIsKeptWhole(t *testing.T) {
+	t.Parallel()
+	for _, raw := range []string{`{"id":"e1","appointment":{"id":"A-1"}}`, " \n{ \"id\":\"e1\",\"appointment\":{\"id\":\"A-1\"}}"} {
+		e, problems := DecodeAs([]byte(raw), CheckedIn)
+		again, same := Decode(e.Raw)
+		if len(problems)+len(same) > 0 || e.Kind != CheckedIn || again.Kind != CheckedIn || again.ID != e.ID {
+			t.Errorf("%q: %s, %v %v", raw, e.Raw, problems, same)
+		}
+		if other, _ := DecodeAs([]byte(raw), Cancelled); string(other.Raw) == string(e.Raw) {
+			t.Error("two events of one id are taken for one")
+		}
+	}
+	if _, problems := DecodeAs([]byte(`{}`), CheckedIn); len(problems) == 0 {
+		t.Error("nothing is an event")
+	}
 }

@@ -76,7 +76,11 @@ var sourceName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,63}$`)
 const DefaultSource = "clinic"
 
 // Decode reads one event, or says everything that is wrong with it.
-func Decode(raw []byte) (Event, []Problem) {
+func Decode(raw []byte) (Event, []Problem) { return DecodeAs(raw, "") }
+
+// DecodeAs reads one event of which something else, such as its subject, says
+// what kind it is: it may leave its type out, and may not say another.
+func DecodeAs(raw []byte, kind Kind) (Event, []Problem) {
 	if len(raw) > MaxEvent {
 		return Event{}, []Problem{{"", "too-large"}}
 	}
@@ -96,6 +100,15 @@ func Decode(raw []byte) (Event, []Problem) {
 		return Event{ID: w.ID}, []Problem{{"", "unknown-field"}} // its name is the caller's
 	}
 	r := reading{e: Event{ID: w.ID, Sequence: w.Sequence, Appointment: w.Appointment.ID, Surgery: w.Appointment.SurgeryType, Patient: w.Patient, Raw: raw}}
+	switch {
+	case kind == "":
+	case w.Type == "":
+		w.Type = kind.Type()
+		// What is kept, and compared with what comes again, is whole.
+		r.e.Raw = slices.Concat([]byte(`{"type":"`+w.Type+`",`), bytes.TrimLeft(raw, " \t\r\n")[1:])
+	case w.Type != kind.Type():
+		r.fault("/type", "not-the-subject")
+	}
 	r.event(w)
 	return r.e, r.problems
 }

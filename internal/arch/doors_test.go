@@ -61,7 +61,7 @@ var doors = map[string]struct{ why, callers string }{
 	"SettleDeliveries":       {"outcomes", "recorder.Handle"},
 	"TellParked":             {"ids and reasons for the operators' log", "recorder.look"},
 	"CountParked":            {"a count", "recorder.look"},
-	"AcceptAppointmentEvent": {"a clinic's own appointment", "api.receive"},
+	"AcceptAppointmentEvent": {"a clinic's own appointment", "internal/intake.Keep"},
 
 	"SealSends":           {"what was sent enters each clinic's chain", "recorder.Run"},
 	"CutAudit":            {"retention, clinic by clinic", "recorder.cut"},

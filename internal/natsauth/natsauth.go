@@ -50,6 +50,7 @@ type Ledger interface {
 // Door answers authorization requests. It is safe for concurrent use.
 type Door struct {
 	key    nkeys.KeyPair
+	seed   string
 	issuer string
 	ledger Ledger
 	log    *slog.Logger
@@ -102,7 +103,7 @@ func New(seed string, ledger Ledger, log *slog.Logger) (*Door, error) {
 	if err != nil {
 		return nil, fmt.Errorf("natsauth: %w", err)
 	}
-	return &Door{key: key, issuer: issuer, ledger: ledger, log: log}, nil
+	return &Door{key: key, seed: seed, issuer: issuer, ledger: ledger, log: log}, nil
 }
 
 // Answer returns the signed answer to a server's request, or nil for what is no
@@ -130,6 +131,9 @@ func (d *Door) Answer(ctx context.Context, request []byte) []byte {
 
 // user returns the signed user of a request's credential.
 func (d *Door) user(ctx context.Context, req *jwt.AuthorizationRequestClaims) (string, error) {
+	if req.ConnectOptions.Username == ReceptionUser {
+		return d.reception(req)
+	}
 	credential, err := uuid.Parse(req.ConnectOptions.Username)
 	if err != nil || credential.String() != req.ConnectOptions.Username {
 		return "", ErrUnknown

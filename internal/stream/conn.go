@@ -43,9 +43,8 @@ type Conn struct {
 	log      *slog.Logger
 }
 
-// Connect waits for the broker until ctx ends and refuses a server that is
-// too old.
-func Connect(ctx context.Context, c Config) (*Conn, error) {
+// options are those of every connection of ours.
+func options(c Config) []nats.Option {
 	opts := []nats.Option{
 		nats.Name(c.Name), nats.MaxReconnects(-1), nats.ReconnectWait(250 * time.Millisecond),
 		nats.PingInterval(10 * time.Second), nats.MaxPingsOutstanding(2), nats.Timeout(2 * time.Second),
@@ -66,6 +65,13 @@ func Connect(ctx context.Context, c Config) (*Conn, error) {
 	if c.InProcess != nil {
 		opts = append(opts, nats.InProcessServer(c.InProcess))
 	}
+	return opts
+}
+
+// Connect waits for the broker until ctx ends and refuses a server that is
+// too old.
+func Connect(ctx context.Context, c Config) (*Conn, error) {
+	opts := options(c)
 	var nc *nats.Conn
 	var err error
 	for {
