@@ -88,7 +88,9 @@ SELECT t.id, t.kind, t.event_type, t.received_at, t.state, coalesce(t.reason, ''
 FROM   triggers t
 LEFT   JOIN patients p ON p.tenant_id = t.tenant_id AND p.id = t.patient_id
 WHERE  t.tenant_id = $1
-AND    ($2::uuid IS NULL OR t.id = $2 OR t.patient_id = $2 OR t.id = (
+AND    ($2::uuid IS NULL OR t.id = $2 OR t.patient_id IN (
+         SELECT f.id FROM patients a JOIN patients f ON f.tenant_id = a.tenant_id AND (f.id = coalesce(a.merged_into, a.id) OR f.merged_into = coalesce(a.merged_into, a.id))
+         WHERE  a.tenant_id = $1 AND a.id = $2) OR t.id = (
          SELECT e.trigger_id FROM steps s JOIN workflow_executions e ON e.tenant_id = s.tenant_id AND e.id = s.execution_id
          WHERE  s.tenant_id = $1 AND s.id = $2) OR t.id = (
          SELECT e.trigger_id FROM workflow_executions e WHERE e.tenant_id = $1 AND e.id = $2) OR t.id IN (
