@@ -45,8 +45,8 @@ ORDER  BY f.id <> o.id, f.id`
 type strays struct {
 	db     *DB
 	id     tenant.ID
-	family []uuid.UUID // the patient's rows, as familyOf has them
-	traits []traits    // of each
+	family []uuid.UUID  // the patient's rows, as familyOf has them
+	traits []traits     // of each
 	seen   [2]uuid.UUID // the last row of each kind
 }
 
