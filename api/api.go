@@ -31,6 +31,7 @@ type Ledger interface {
 	Workflows
 	Appointments
 	OptOuts
+	Merges
 	Parked
 	AuditLog
 	Simulations
@@ -117,6 +118,7 @@ func (a *API) routes(mux *http.ServeMux) {
 	register(a, listOptOuts(a.config.DB))
 	register(a, optOutPatient(a.config.DB))
 	register(a, liftOptOut(a.config.DB))
+	register(a, mergePatient(a.config.DB))
 	register(a, simulateWorkflow(a.config.DB, a.config.Rules))
 	register(a, receiveAppointmentEvents(&intake.Desk{Ledger: a.config.DB, Again: a.config.Again, Phones: a.config.Phones}))
 	register(a, listAppointments(a.config.DB))

@@ -23,7 +23,10 @@ import (
 )
 
 // neverAsked is what only tests over a real ledger reach.
-type neverAsked interface{ OptOuts }
+type neverAsked interface {
+	OptOuts
+	Merges
+}
 
 // fakeLedger knows one key, and answers as it is told.
 type fakeLedger struct {

@@ -58,6 +58,8 @@ var idTable = map[place]func(c *seeded) string{
 	{"simulate-workflow", "body", "/patient_ids"}:  func(c *seeded) string { return c.patient },
 	{"list-opt-outs", "path", "id"}:                func(c *seeded) string { return c.patient },
 	{"opt-out-patient", "path", "id"}:              func(c *seeded) string { return c.patient },
+	{"merge-patient", "path", "id"}:                func(c *seeded) string { return c.patient },
+	{"merge-patient", "body", "/into"}:             func(c *seeded) string { return c.second },
 	{"lift-opt-out", "path", "id"}:                 func(c *seeded) string { return c.patient },
 	{"lift-opt-out", "path", "opt_out_id"}:         func(c *seeded) string { return c.optOut() },
 	{"retry-parked-step", "path", "id"}:            func(c *seeded) string { return c.takeParked() },
@@ -78,6 +80,7 @@ var bodies = map[string]string{
 	"drop-parked-step":           `{"reason":"not needed any more"}`,
 	"simulate-workflow":          `{"at":"2030-01-01T10:00:00+09:00","patient_ids":[]}`,
 	"opt-out-patient":            `{"channel":"sms","class":"marketing"}`,
+	"merge-patient":              `{"into":"","dry_run":true}`,
 	"lift-opt-out":               `{"reason":"asked at the desk"}`,
 	"receive-appointment-events": bookedEvent("e1", "A-1"),
 }
@@ -93,6 +96,7 @@ const parkedSeeds = 4
 type seeded struct {
 	*office
 	patient, execution string
+	second             string // another patient
 	parkedSteps        []string
 	versions           string // a workflow that was published twice
 }
@@ -115,6 +119,7 @@ func (l *ledger) seed(o *office) *seeded {
 	var logs logPage
 	l.fetch("/api/message-logs", o.keys[auth.Owner], &logs)
 	c.patient, c.execution = logs.Data[0].PatientID.String(), logs.Data[0].Metadata.ExecutionID.String()
+	c.second = logs.Data[1].PatientID.String()
 	return c
 }
 

@@ -270,6 +270,7 @@ func TestEveryRoleMayDoWhatTheTableSaysAndNoMore(t *testing.T) {
 		// Whoever is let in has said something that is not understood.
 		"PATCH /api/workflows/{id}": {auth.Owner: 422, auth.Staff: 422, auth.Viewer: 403, auth.Integration: 403},
 		"POST /api/workflows":       {auth.Owner: 422, auth.Staff: 422, auth.Viewer: 403, auth.Integration: 403},
+		"/api/patients/{id}/merge":  {auth.Owner: 422, auth.Staff: 422, auth.Viewer: 403, auth.Integration: 403},
 		"/api/workflows/import":     {auth.Owner: 422, auth.Staff: 422, auth.Viewer: 403, auth.Integration: 403},
 	}
 	known := map[string]bool{}

@@ -72,13 +72,14 @@ func problemSchema() *huma.Schema {
 	return &huma.Schema{
 		Type: huma.TypeObject, Required: []string{"type", "title", "status", "instance"}, AdditionalProperties: false,
 		Properties: map[string]*huma.Schema{
-			"type":     kind,
-			"title":    text("The same for every occurrence of the type."),
-			"status":   {Type: huma.TypeInteger, Description: "The HTTP status."},
-			"detail":   text("What to do about it."),
-			"instance": text("urn:req:<request id>, as in the X-Request-Id header."),
-			"errors":   {Type: huma.TypeArray, Items: field},
-			"problems": {Type: huma.TypeArray, Items: workflowProblem, Description: "What is wrong with a workflow, for whom drew it."},
+			"type":        kind,
+			"title":       text("The same for every occurrence of the type."),
+			"status":      {Type: huma.TypeInteger, Description: "The HTTP status."},
+			"detail":      text("What to do about it."),
+			"instance":    text("urn:req:<request id>, as in the X-Request-Id header."),
+			"errors":      {Type: huma.TypeArray, Items: field},
+			"merged_into": {Type: huma.TypeString, Format: "uuid", Description: "Who goes on for a patient who was merged before."},
+			"problems":    {Type: huma.TypeArray, Items: workflowProblem, Description: "What is wrong with a workflow, for whom drew it."},
 		},
 	}
 }

@@ -33,6 +33,7 @@ var permissions = map[string][]auth.Role{
 	"list-opt-outs":              {auth.Owner, auth.Staff, auth.Viewer, auth.Integration},
 	"opt-out-patient":            {auth.Owner, auth.Staff, auth.Integration},
 	"lift-opt-out":               {auth.Owner, auth.Staff},
+	"merge-patient":              {auth.Owner, auth.Staff},
 	"receive-appointment-events": {auth.Owner, auth.Staff, auth.Integration},
 	"list-appointments":          {auth.Owner, auth.Staff, auth.Viewer, auth.Integration},
 	"get-appointment":            {auth.Owner, auth.Staff, auth.Viewer, auth.Integration},

@@ -43,6 +43,8 @@ type failure struct {
 	problem.Problem
 	// Problems are those of the caller's own workflow, each with a sentence.
 	Problems []drawnProblem `json:"problems,omitempty"`
+	// MergedInto is who goes on for a patient who was merged before.
+	MergedInto string `json:"merged_into,omitempty"`
 }
 
 func newFailure(ctx context.Context, p problem.Problem) *failure {

@@ -21,6 +21,7 @@ type patientCommand struct {
 	OptOut  patientOptOutCommand  `cmd:"" name:"opt-out" help:"Keep messages from a patient's number; what is planned of them is cancelled."`
 	OptIn   patientOptInCommand   `cmd:"" name:"opt-in" help:"Lift an opt-out, for a patient who wants messages again."`
 	OptOuts patientOptOutsCommand `cmd:"" name:"opt-outs" help:"Show what stands under a patient's number."`
+	Merge   patientMergeCommand   `cmd:"" help:"Make two rows of one person one; nothing is sent twice, and who said no under either is not sent to."`
 
 	Erase patientEraseCommand `cmd:"" help:"Make a patient unreadable for good; what is planned for them is cancelled."`
 }
@@ -127,7 +128,11 @@ func printPatients(w io.Writer, rows []store.FoundPatient, show bool) error {
 		if show {
 			number = p.Phone.National()
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", p.ID, orElse(p.ExternalID, "-"), orElse(number, "-"), orElse(p.Name, "-"))
+		name := orElse(p.Name, "-")
+		if p.MergedInto != uuid.Nil {
+			name += " (merged into " + p.MergedInto.String() + ")"
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", p.ID, orElse(p.ExternalID, "-"), orElse(number, "-"), name)
 	}
 	return t.Flush()
 }
@@ -169,6 +174,9 @@ func (c *patientEraseCommand) Run(ctx context.Context, o output) error {
 			return nil
 		}
 		fmt.Fprintf(o.out, "erased %s; %d planned messages cancelled\n", done.Patient, done.Cancelled)
+		if n := len(done.Merged); n > 0 {
+			fmt.Fprintf(o.out, "%d rows that had been merged into it went with it\n", n)
+		}
 		if done.Strays > 0 {
 			fmt.Fprintf(o.out, "%d refused calls or unmatched events told of them, and cannot be read any more\n", done.Strays)
 		}

@@ -39,6 +39,7 @@ var doors = map[string]struct{ why, callers string }{
 	"SwitchWorkflow":         {"a clinic's own workflow; its runs in flight", "api.deleteWorkflow api.switchWorkflow"},
 	"ImportWorkflow":         {"a clinic's own workflow; its runs in flight", "api.importWorkflow cmd/doctorsflow.Run"},
 	"OptOut":                 {"a clinic's own patient, and whoever of the clinic has the number", "api.optOutPatient cmd/doctorsflow.Run"},
+	"MergePatients":          {"a clinic's own patients, and their runs", "api.mergePatient cmd/doctorsflow.Run"},
 	"Queues":                 {"who has work that is due", "api.lag dispatcher.pass planner.pass"},
 	"LeaseSteps":             {"due steps go out", "planner.steps"},
 	"ExpireSteps":            {"what is over ends", "planner.steps"},

@@ -27,6 +27,7 @@ const (
 	NoAccount            Reason = "no_account"   // the tenant has no gateway account for the channel
 	NoPhone              Reason = "no_phone"     // the patient has no usable number
 	PatientErased        Reason = "patient_erased"
+	Merged               Reason = "merged" // the patient was there twice; the other row's message is sent
 	ReportTimeout        Reason = "report_timeout"
 	OutcomeUnknown       Reason = "outcome_unknown"
 	NotAccepted          Reason = "not_accepted" // the gateway says it never had it
@@ -78,6 +79,7 @@ var reasons = map[Reason][2]string{
 	Unrenderable:         {"its text could not be made: a variable is missing or cannot be sent", "문구를 만들 수 없음(변수 누락 또는 발송 불가 문자)"},
 	NoAccount:            {"the clinic has no gateway account for this channel", "이 채널의 발송 계정이 없음"},
 	NoPhone:              {"the patient has no usable mobile number", "사용할 수 있는 휴대전화 번호가 없음"},
+	Merged:               {"the patient was registered twice; the message goes out once", "중복 등록된 환자를 합쳐 같은 메시지는 한 번만 보냄"},
 	PatientErased:        {"the patient was erased", "환자 정보가 파기됨"},
 	ReportTimeout:        {"the gateway accepted it and never reported", "접수되었으나 결과 보고가 오지 않음"},
 	OutcomeUnknown:       {"nobody can say whether the gateway took it", "발송 여부를 확인할 수 없음"},

@@ -139,6 +139,11 @@ ON CONFLICT (tenant_id, id) DO UPDATE SET name = EXCLUDED.name, phone = EXCLUDED
   updated_at = (SELECT app_now())`
 
 func (a *applying) patients(ctx context.Context) error {
+	if len(a.f.Patients) > 0 {
+		if _, err := a.tx.Exec(ctx, shareFamilies, a.id); err != nil {
+			return err
+		}
+	}
 	for _, p := range a.f.Patients {
 		number, err := phone.Parse(p.Phone, a.o.Phones)
 		if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -81,7 +82,7 @@ const visitPatient = `
 UPDATE patients
 SET    last_visit_date = greatest(last_visit_date, $3::date), updated_at = (SELECT app_now()),
        last_surgery_date = CASE WHEN $4 THEN greatest(last_surgery_date, $3::date) ELSE last_surgery_date END
-WHERE  tenant_id = $1 AND id = $2 AND erased_at IS NULL`
+WHERE  tenant_id = $1 AND id = (SELECT coalesce(merged_into, id) FROM patients WHERE tenant_id = $1 AND id = $2) AND erased_at IS NULL`
 
 // errOnceMore means that another transaction was faster: what it wrote is seen
 // at the second look.
@@ -206,10 +207,14 @@ func (k *keeping) find(ctx context.Context) error {
 	}
 	if k.was != nil {
 		k.out.Appointment = k.was.ID
-		if patient != k.was.Patient {
-			return &refusedEvent{event.AmbiguousPatient}
+		if patient == k.was.Patient {
+			return nil
 		}
-		return nil
+		family, err := familyOf(ctx, k.tx, k.id, k.was.Patient)
+		if err == nil && !slices.Contains(family, patient) {
+			err = &refusedEvent{event.AmbiguousPatient}
+		}
+		return err
 	}
 	k.was = &Appointment{ID: uuid.Must(uuid.NewV7()), Patient: patient}
 	k.out.Appointment = k.was.ID

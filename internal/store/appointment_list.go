@@ -30,7 +30,7 @@ type AppointmentQuery struct {
 const selectAppointments = `
 SELECT ` + currentAppointment + `
 FROM   appointments ap
-WHERE  ap.tenant_id = $1 AND ($2::uuid IS NULL OR ap.patient_id = $2) AND ($3::text IS NULL OR ap.status = $3) AND ($4::uuid IS NULL OR ap.id < $4)
+WHERE  ap.tenant_id = $1 AND ($2::uuid[] IS NULL OR ap.patient_id = ANY ($2)) AND ($3::text IS NULL OR ap.status = $3) AND ($4::uuid IS NULL OR ap.id < $4)
 ORDER  BY ap.id DESC
 LIMIT  $5`
 
@@ -72,7 +72,11 @@ func (db *DB) Appointments(ctx context.Context, id tenant.ID, q AppointmentQuery
 		if err != nil {
 			return err
 		}
-		rows, err := tx.Query(ctx, selectAppointments, id, nullID(q.Patient), nullText(q.Status), nullID(after.id), limit+1)
+		patients, err := wanted(ctx, tx, id, q.Patient)
+		if err != nil {
+			return err
+		}
+		rows, err := tx.Query(ctx, selectAppointments, id, patients, nullText(q.Status), nullID(after.id), limit+1)
 		if err != nil {
 			return err
 		}

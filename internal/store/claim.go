@@ -108,7 +108,8 @@ type Claim struct {
 
 // lockPlans takes the rows that a change of plan or an opt-out takes too: a
 // claim and a change cannot pass each other. The next statement sees what they
-// guard as it is once they are held.
+// guard as it is once they are held. Whoever changes a patient takes the rows
+// that were merged into it too: the run's own is enough.
 const lockPlans = `
 SELECT 1
 FROM   unnest($1::uuid[], $2::uuid[]) AS n (tenant_id, id)
@@ -123,18 +124,19 @@ SELECT s.tenant_id, s.id, s.lane, s.attempt, s.plan_epoch, s.root_id, s.executio
        s.due_at, s.expires_at, s.late, s.first_intent_at,
        (SELECT app_now()), t.paused_at IS NOT NULL OR f.paused_at IS NOT NULL,
        e.status IN ('completed', 'failed'), e.plan_epoch, e.workflow_id, e.version, e.patient_id, e.trigger_id, e.campaign_id,
-       ARRAY(SELECT coalesce(x.class, '*') FROM suppressions x WHERE x.tenant_id = s.tenant_id AND x.phone_index = p.phone_index
+       ARRAY(SELECT coalesce(x.class, '*') FROM suppressions x WHERE x.tenant_id = s.tenant_id AND x.phone_index = CASE WHEN p.merged_into IS NULL THEN p.phone_index ELSE o.phone_index END
              AND x.lifted_at IS NULL AND (x.channel IS NULL OR x.channel = s.channel)),
-       coalesce((SELECT c.granted FROM consents c WHERE c.tenant_id = s.tenant_id AND c.patient_id = p.id
+       coalesce((SELECT c.granted FROM consents c WHERE c.tenant_id = s.tenant_id AND c.patient_id = coalesce(p.merged_into, p.id)
                  AND c.purpose = 'marketing' AND c.channel = s.channel ORDER BY c.at DESC LIMIT 1), false),
        t.name, coalesce(t.phone, ''), t.time_zone, t.quiet_from, t.quiet_until, t.send_windows, t.frequency_caps, t.data_key,
-       a.id, p.data_key, p.name, p.phone
+       a.id, p.data_key, p.name, p.phone, o.id, o.data_key, o.name, o.phone
 FROM   unnest($1::uuid[], $2::uuid[], $3::int[], $4::int[]) AS n (tenant_id, id, attempt, plan_epoch)
 JOIN   steps s ON s.tenant_id = n.tenant_id AND s.id = n.id
 JOIN   workflow_executions e ON e.tenant_id = s.tenant_id AND e.id = s.execution_id
 JOIN   patients p ON p.tenant_id = e.tenant_id AND p.id = e.patient_id
 JOIN   tenants t ON t.id = s.tenant_id
 JOIN   platform f ON f.singleton
+LEFT   JOIN patients o ON o.tenant_id = p.tenant_id AND o.id = p.merged_into
 LEFT   JOIN provider_accounts a ON a.tenant_id = s.tenant_id AND a.channel = s.channel AND a.enabled
 WHERE  s.state = 'planned' AND s.attempt = n.attempt AND s.plan_epoch = n.plan_epoch`
 
@@ -231,6 +233,8 @@ func (db *DB) candidates(ctx context.Context, tx querier, due []event.Step) (out
 		version                            int32
 		trigger                            uuid.UUID
 		tenantKey, patientKey, name, phone []byte
+		into                               *uuid.UUID // the patient's row was merged into this one
+		intoKey, intoName, intoPhone       []byte
 	}
 	var rows []row
 	var batch pgx.Batch
@@ -249,7 +253,7 @@ func (db *DB) candidates(ctx context.Context, tx querier, due []event.Step) (out
 				&c.Now, &c.Paused, &c.RunDone, &c.RunEpoch, &c.Workflow, &w.version, &c.Patient, &w.trigger, &campaign,
 				&c.Suppressed, &c.Consented,
 				&c.Clinic.Name, &c.Clinic.Phone, &zone, &from, &until, &windows, &caps, &w.tenantKey,
-				&account, &w.patientKey, &w.name, &w.phone)
+				&account, &w.patientKey, &w.name, &w.phone, &w.into, &w.intoKey, &w.intoName, &w.intoPhone)
 			c.Clinic.Zone, c.Clinic.Quiet = location(zone), from.Valid
 			c.Clinic.QuietFrom, c.Clinic.QuietUntil = clock(from), clock(until)
 			if account != nil {
@@ -277,12 +281,21 @@ func (db *DB) candidates(ctx context.Context, tx querier, due []event.Step) (out
 		}
 		// Only a destroyed key means erased. Any other failure to open, such as a
 		// wrong master key, must leave the step where it is.
-		if w.Erased = w.tenantKey == nil || w.patientKey == nil; w.Erased {
+		if w.Erased = w.tenantKey == nil || w.patientKey == nil || w.into != nil && w.intoKey == nil; w.Erased {
 			out = append(out, w.Candidate)
 			continue
 		}
 		if err := db.openPatient(w.Candidate, w.tenantKey, w.patientKey, w.name, w.phone); err != nil {
 			return nil, err
+		}
+		if w.into != nil {
+			// Sent to whom it is now; the run keeps its own key.
+			own := w.key
+			w.Patient, w.To = *w.into, phone.Number{}
+			if err := db.openPatient(w.Candidate, w.tenantKey, w.intoKey, w.intoName, w.intoPhone); err != nil {
+				return nil, err
+			}
+			w.key = own
 		}
 		if s, ok := w.Definition.Step(w.Node); ok && len(s.Message.Variables) > 0 {
 			if w.Payload, err = openPayload(ctx, tx, w.Candidate, w.trigger); err != nil {

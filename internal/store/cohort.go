@@ -91,8 +91,9 @@ const cohortColumns = `
 const selectCohortOfPatients = `
 SELECT` + cohortColumns + `, '', '', NULL::timestamptz, NULL::uuid, NULL::bytea, NULL::bytea, NULL::jsonb
 FROM   patients p
-WHERE  p.tenant_id = $1 AND p.erased_at IS NULL
-AND    (cardinality($2::uuid[]) + cardinality($3::text[]) = 0 OR p.id = ANY ($2) OR p.external_id = ANY ($3))
+WHERE  p.tenant_id = $1 AND p.erased_at IS NULL AND p.merged_into IS NULL
+AND    (cardinality($2::uuid[]) + cardinality($3::text[]) = 0 OR p.id = ANY ($2) OR p.external_id = ANY ($3) OR p.id IN (
+         SELECT m.merged_into FROM patients m WHERE m.tenant_id = $1 AND m.merged_into IS NOT NULL AND (m.id = ANY ($2) OR m.external_id = ANY ($3))))
 ORDER  BY p.id LIMIT $4`
 
 const selectCohortOfRuns = `

@@ -2,7 +2,9 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -15,6 +17,8 @@ import (
 // ErasedPatient is what the erasure of a patient did.
 type ErasedPatient struct {
 	Patient uuid.UUID
+	// Merged are the rows that had been merged into it, and went with it.
+	Merged []uuid.UUID
 	// Again: the patient had been erased before, and nothing was left to do.
 	Again bool
 	// Cancelled counts planned steps that will not be sent.
@@ -26,16 +30,18 @@ type ErasedPatient struct {
 	Strays int
 }
 
+// Whoever was merged is erased with the row that goes on, and by any of them.
 const selectPatientToErase = `
-SELECT id, erased_at IS NOT NULL FROM patients
-WHERE  tenant_id = $1 AND (id = $2 OR external_id = $3)`
+SELECT o.id, o.erased_at IS NOT NULL
+FROM   patients p JOIN patients o ON o.tenant_id = p.tenant_id AND o.id = coalesce(p.merged_into, p.id)
+WHERE  p.tenant_id = $1 AND (p.id = $2 OR p.external_id = $3)`
 
 // The runs first, as whoever changes a plan does; then their steps; then the
 // patient's row. A claim holds both rows, so that after this one it is either
 // committed, and in flight, or finds neither the step planned nor the key.
 const lockRunsOfPatient = `
 SELECT id, trigger_id FROM workflow_executions
-WHERE  tenant_id = $1 AND patient_id = $2
+WHERE  tenant_id = $1 AND patient_id = ANY ($2)
 ORDER  BY id FOR UPDATE`
 
 const cancelStepsOfRuns = `
@@ -46,7 +52,7 @@ WHERE  s.tenant_id = $1 AND s.execution_id = ANY ($2) AND s.state = 'planned'`
 // Asked once the patient's row is held: a run that came meanwhile counts too.
 const selectInFlight = `
 SELECT s.id FROM workflow_executions e JOIN steps s ON s.tenant_id = e.tenant_id AND s.execution_id = e.id
-WHERE  e.tenant_id = $1 AND e.patient_id = $2 AND s.state IN ('claimed', 'unknown')
+WHERE  e.tenant_id = $1 AND e.patient_id = ANY ($2) AND s.state IN ('claimed', 'unknown')
 ORDER  BY s.id`
 
 // A number that the clinic knows the patient by is taken too: who comes again
@@ -56,7 +62,7 @@ UPDATE patients
 SET    data_key = NULL, name = NULL, phone = NULL, phone_index = NULL, phone_last4_index = NULL, email = NULL, birth_date = NULL,
        external_id = NULL, gender = NULL, last_visit_date = NULL, last_surgery_date = NULL,
        erased_at = coalesce(erased_at, (SELECT app_now())), updated_at = (SELECT app_now())
-WHERE  tenant_id = $1 AND id = $2`
+WHERE  tenant_id = $1 AND id = ANY ($2)`
 
 const erasePayloads = `UPDATE triggers SET payload = NULL, payload_key = NULL WHERE tenant_id = $1 AND id = ANY ($2) AND payload_key IS NOT NULL`
 
@@ -66,7 +72,8 @@ FROM   steps s
 WHERE  s.tenant_id = $1 AND s.execution_id = ANY ($2) AND a.tenant_id = s.tenant_id AND a.step_id = s.id AND a.content IS NOT NULL`
 
 // ErasePatient makes a patient unreadable for good, in one transaction: the
-// key is destroyed, and with it what it sealed and wrapped; columns, indexes,
+// key is destroyed, and with it what it sealed and wrapped, as are those of the
+// rows that were merged with it; columns, indexes,
 // texts and payloads are emptied; what is planned is cancelled. The patient is
 // named by id, or by the clinic's own number. Ids, times, states and opt-outs
 // stay. Errors are [ErrNote] or wrap [ErrNotFound] or [ErrUnavailable].
@@ -74,6 +81,15 @@ func (db *DB) ErasePatient(ctx context.Context, id tenant.ID, patient uuid.UUID,
 	if err := by.check(false); err != nil {
 		return out, err
 	}
+	for {
+		out, err = db.erasePatient(ctx, id, patient, external, by)
+		if !errors.Is(err, errOnceMore) {
+			return out, err
+		}
+	}
+}
+
+func (db *DB) erasePatient(ctx context.Context, id tenant.ID, patient uuid.UUID, external string, by Hand) (out ErasedPatient, err error) {
 	whole := out
 	stray, err := db.strays(ctx, id, patient, external)
 	if err == nil {
@@ -87,11 +103,24 @@ func (db *DB) ErasePatient(ctx context.Context, id tenant.ID, patient uuid.UUID,
 		if err := planFreely(ctx, tx); err != nil {
 			return err
 		}
+		if _, err := tx.Exec(ctx, lockFamilies, id); err != nil {
+			return err
+		}
 		if err := tx.QueryRow(ctx, selectPatientToErase, id, nullID(patient), nullText(external)).Scan(&out.Patient, &out.Again); err != nil {
 			return notFound(err)
 		}
+		family, err := familyOf(ctx, tx, id, out.Patient)
+		if err != nil {
+			return err
+		}
+		// Merged since it was looked through: what is known of it is gone in a
+		// moment, so that it is looked through first.
+		if !out.Again && !slices.Equal(family, stray.family) {
+			return errOnceMore
+		}
+		out.Merged = family[1:]
 		var runs, triggers []uuid.UUID
-		rows, err := tx.Query(ctx, lockRunsOfPatient, id, out.Patient)
+		rows, err := tx.Query(ctx, lockRunsOfPatient, id, family)
 		if err != nil {
 			return err
 		}
@@ -112,8 +141,8 @@ func (db *DB) ErasePatient(ctx context.Context, id tenant.ID, patient uuid.UUID,
 			tenants[i] = id
 		}
 		var batch pgx.Batch
-		batch.Queue(erasePatient, id, out.Patient)
-		batch.Queue(selectInFlight, id, out.Patient).Query(func(rows pgx.Rows) (err error) {
+		batch.Queue(erasePatient, id, family)
+		batch.Queue(selectInFlight, id, family).Query(func(rows pgx.Rows) (err error) {
 			out.InFlight, err = pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
 			return err
 		})
@@ -123,7 +152,7 @@ func (db *DB) ErasePatient(ctx context.Context, id tenant.ID, patient uuid.UUID,
 		if err := tx.SendBatch(ctx, &batch).Close(); err != nil || out.Again {
 			return err
 		}
-		return audit(ctx, tx, id, AuditEntry{Hand: by, Action: "patient.erase", Subject: "patient", SubjectID: out.Patient, Patients: []uuid.UUID{out.Patient}})
+		return audit(ctx, tx, id, AuditEntry{Hand: by, Action: "patient.erase", Subject: "patient", SubjectID: out.Patient, Patients: family})
 	})
 	if err == nil {
 		// What came meanwhile.

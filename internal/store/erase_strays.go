@@ -3,8 +3,8 @@ package store
 import (
 	"bytes"
 	"context"
-	"errors"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf16"
@@ -33,17 +33,25 @@ var strayKinds = []struct{ table, page, destroy string }{
 	},
 }
 
-const selectTraits = `SELECT id, coalesce(external_id, ''), data_key, name, phone FROM patients WHERE tenant_id = $1 AND (id = $2 OR external_id = $3) AND erased_at IS NULL`
+const selectTraits = `
+SELECT f.id, coalesce(f.external_id, ''), f.data_key, f.name, f.phone
+FROM   patients p
+JOIN   patients o ON o.tenant_id = p.tenant_id AND o.id = coalesce(p.merged_into, p.id)
+JOIN   patients f ON f.tenant_id = o.tenant_id AND (f.id = o.id OR f.merged_into = o.id)
+WHERE  p.tenant_id = $1 AND (p.id = $2 OR p.external_id = $3) AND f.erased_at IS NULL
+ORDER  BY f.id <> o.id, f.id`
 
 // strays are a clinic's texts of nobody, looked through for one patient.
 type strays struct {
 	db     *DB
 	id     tenant.ID
-	traits traits
+	family []uuid.UUID  // the patient's rows, as familyOf has them
+	traits []traits     // of each
 	seen   [2]uuid.UUID // the last row of each kind
 }
 
-// strays reads what a patient is known by. An erased one is known by nothing.
+// strays reads what a patient is known by, in every row. An erased one is known
+// by nothing.
 func (db *DB) strays(ctx context.Context, id tenant.ID, patient uuid.UUID, external string) (*strays, error) {
 	s := &strays{db: db, id: id}
 	err := db.inTenant(ctx, id, func(tx pgx.Tx) error {
@@ -51,26 +59,30 @@ func (db *DB) strays(ctx context.Context, id tenant.ID, patient uuid.UUID, exter
 		if err != nil {
 			return err
 		}
+		// Who is not there is judged by whoever erases.
+		rows, err := tx.Query(ctx, selectTraits, id, nullID(patient), nullText(external))
+		if err != nil {
+			return err
+		}
 		var wrapped, name, number []byte
 		var own uuid.UUID
 		var theirs string
-		err = tx.QueryRow(ctx, selectTraits, id, nullID(patient), nullText(external)).Scan(&own, &theirs, &wrapped, &name, &number)
-		if errors.Is(err, pgx.ErrNoRows) {
-			return nil // who is not there is judged by whoever erases
-		}
-		if err != nil {
+		_, err = pgx.ForEachRow(rows, []any{&own, &theirs, &wrapped, &name, &number}, func() error {
+			key, err := keys.Unwrap(wrapped, patientKeyAAD(id, own))
+			if err != nil {
+				return err
+			}
+			called, err := openText(key, name, column(id, "patients", "name", own))
+			if err != nil {
+				return err
+			}
+			e164, err := openText(key, number, column(id, "patients", "phone", own))
+			if t := traitsOf(called, theirs, e164); !t.none() {
+				s.traits = append(s.traits, t)
+			}
+			s.family = append(s.family, own)
 			return err
-		}
-		key, err := keys.Unwrap(wrapped, patientKeyAAD(id, own))
-		if err != nil {
-			return err
-		}
-		called, err := openText(key, name, column(id, "patients", "name", own))
-		if err != nil {
-			return err
-		}
-		e164, err := openText(key, number, column(id, "patients", "phone", own))
-		s.traits = traitsOf(called, theirs, e164)
+		})
 		return err
 	})
 	return s, err
@@ -79,7 +91,7 @@ func (db *DB) strays(ctx context.Context, id tenant.ID, patient uuid.UUID, exter
 // destroy destroys the keys of the texts that tell of the patient, among those
 // that it has not looked through yet.
 func (s *strays) destroy(ctx context.Context) (n int, err error) {
-	if s.traits.none() {
+	if len(s.traits) == 0 {
 		return 0, nil
 	}
 	for i, kind := range strayKinds {
@@ -99,7 +111,7 @@ func (s *strays) destroy(ctx context.Context) (n int, err error) {
 				last, read := s.seen[i], 0
 				if _, err := pgx.ForEachRow(rows, []any{&row, &sealed, &wrapped}, func() error {
 					read, last = read+1, row
-					if text, ok := openStray(keys, s.id, kind.table, row, sealed, wrapped); ok && s.traits.in(text) {
+					if text, ok := openStray(keys, s.id, kind.table, row, sealed, wrapped); ok && slices.ContainsFunc(s.traits, func(t traits) bool { return t.in(text) }) {
 						found = append(found, row)
 					}
 					return nil

@@ -54,8 +54,9 @@ type ExecutionStep struct {
 // ExecutionQuery says which runs; zero values leave open.
 type ExecutionQuery struct {
 	Workflow uuid.UUID
-	Patient  uuid.UUID
-	Status   string
+	// Patient takes the runs of rows that were merged with its own too.
+	Patient uuid.UUID
+	Status  string
 	// Cursor is the Next of the page before.
 	Cursor string
 	// Limit is the page's size; 0 means [DefaultPage], at most [MaxPage].
@@ -71,7 +72,7 @@ WITH page AS (
   JOIN   workflows w ON w.tenant_id = e.tenant_id AND w.id = e.workflow_id
   WHERE  e.tenant_id = $1
   AND    ($2::uuid IS NULL OR e.workflow_id = $2)
-  AND    ($3::uuid IS NULL OR e.patient_id = $3)
+  AND    ($3::uuid[] IS NULL OR e.patient_id = ANY ($3))
   AND    ($4::text IS NULL OR e.status = $4)
   AND    ($5::uuid IS NULL OR e.id < $5)
   ORDER  BY e.id DESC
@@ -112,7 +113,11 @@ func (db *DB) Executions(ctx context.Context, id tenant.ID, q ExecutionQuery) (p
 		if err != nil {
 			return err
 		}
-		rows, err := tx.Query(ctx, selectExecutions, id, nullID(q.Workflow), nullID(q.Patient), nullText(q.Status), nullID(after.id), limit+1)
+		patients, err := wanted(ctx, tx, id, q.Patient)
+		if err != nil {
+			return err
+		}
+		rows, err := tx.Query(ctx, selectExecutions, id, nullID(q.Workflow), patients, nullText(q.Status), nullID(after.id), limit+1)
 		if err != nil {
 			return err
 		}

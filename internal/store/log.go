@@ -39,7 +39,7 @@ type MessageLog struct {
 type LogQuery struct {
 	Status    string
 	Channel   event.Channel
-	Patient   uuid.UUID
+	Patient   uuid.UUID // with the rows that were merged with its own
 	Workflow  uuid.UUID
 	Execution uuid.UUID
 	// From (inclusive) and To (exclusive) bound when a log was created.
@@ -63,7 +63,7 @@ JOIN   patients p ON p.tenant_id = m.tenant_id AND p.id = m.patient_id
 WHERE  m.tenant_id = $1
 AND    ($2::text IS NULL OR m.status = $2)
 AND    ($3::text IS NULL OR m.channel = $3)
-AND    ($4::uuid IS NULL OR m.patient_id = $4 AND e.patient_id = $4)
+AND    ($4::uuid[] IS NULL OR m.patient_id = ANY ($4) AND e.patient_id = ANY ($4))
 AND    ($5::uuid IS NULL OR e.workflow_id = $5)
 AND    ($6::uuid IS NULL OR e.id = $6)
 AND    ($7::timestamptz IS NULL OR m.created_at >= $7)
@@ -87,8 +87,12 @@ func (db *DB) MessageLogs(ctx context.Context, id tenant.ID, q LogQuery) (page P
 		if err != nil {
 			return err
 		}
+		patients, err := wanted(ctx, tx, id, q.Patient)
+		if err != nil {
+			return err
+		}
 		rows, err := tx.Query(ctx, selectMessageLogs, id, nullText(q.Status), nullText(q.Channel),
-			nullID(q.Patient), nullID(q.Workflow), nullID(q.Execution), nullTime(q.From), nullTime(q.To),
+			patients, nullID(q.Workflow), nullID(q.Execution), nullTime(q.From), nullTime(q.To),
 			nullTime(after.at), after.id, limit+1)
 		if err != nil {
 			return err

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -14,7 +15,17 @@ import (
 
 // A claim holds the patient's row FOR SHARE, so that after this one either the
 // claim is committed (and in flight) or it will see the suppression.
-const lockPatientsOfPhone = `SELECT id FROM patients WHERE tenant_id = $1 AND phone_index = ANY ($2) ORDER BY id FOR UPDATE`
+// With whoever has the number come the rows that are of the same person.
+const lockPatientsOfPhone = `
+WITH roots AS (SELECT DISTINCT coalesce(merged_into, id) AS id FROM patients WHERE tenant_id = $1 AND phone_index = ANY ($2)),
+     people AS (SELECT id FROM roots UNION SELECT m.id FROM roots r JOIN patients m ON m.tenant_id = $1 AND m.merged_into = r.id)
+SELECT p.id FROM people n JOIN patients p ON p.tenant_id = $1 AND p.id = n.id ORDER BY p.id FOR UPDATE OF p`
+
+// A merged row's number stands for the one that is written to.
+const selectNumbersWrittenTo = `
+SELECT DISTINCT o.phone_index
+FROM   patients p JOIN patients o ON o.tenant_id = p.tenant_id AND o.id = p.merged_into
+WHERE  p.tenant_id = $1 AND p.phone_index = ANY ($2) AND o.phone_index IS NOT NULL AND o.phone_index <> ALL ($2)`
 
 const insertSuppression = `
 INSERT INTO suppressions (tenant_id, id, phone_index, source, channel, class)
@@ -27,6 +38,9 @@ WHERE  NOT EXISTS (SELECT FROM suppressions WHERE tenant_id = $1 AND phone_index
 // patient's row with the number may have: while the tenant's key is rotated,
 // the opt-out stands under each.
 func suppress(ctx context.Context, tx pgx.Tx, id tenant.ID, indexes [][]byte, o OptOut) (fresh bool, patients []uuid.UUID, err error) {
+	if _, err := tx.Exec(ctx, shareFamilies, id); err != nil {
+		return false, nil, err
+	}
 	rows, err := tx.Query(ctx, lockPatientsOfPhone, id, indexes)
 	if err != nil {
 		return false, nil, err
@@ -34,6 +48,14 @@ func suppress(ctx context.Context, tx pgx.Tx, id tenant.ID, indexes [][]byte, o 
 	if patients, err = pgx.CollectRows(rows, pgx.RowTo[uuid.UUID]); err != nil {
 		return false, nil, err
 	}
+	if rows, err = tx.Query(ctx, selectNumbersWrittenTo, id, indexes); err != nil {
+		return false, nil, err
+	}
+	more, err := pgx.CollectRows(rows, pgx.RowTo[[]byte])
+	if err != nil {
+		return false, nil, err
+	}
+	indexes = slices.Concat(indexes, more)
 	for _, index := range indexes {
 		tag, err := tx.Exec(ctx, insertSuppression, id, uuid.Must(uuid.NewV7()), index, o.Source, nullText(string(o.Channel)), nullText(string(o.Class)))
 		if err != nil {

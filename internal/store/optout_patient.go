@@ -42,13 +42,16 @@ type OptedOut struct {
 	Replanned
 }
 
-const selectNumber = `SELECT p.data_key, p.phone FROM patients p WHERE p.tenant_id = $1 AND p.id = $2`
+const selectNumber = `
+SELECT p.id, p.data_key, p.phone
+FROM   patients o JOIN patients p ON p.tenant_id = o.tenant_id AND p.id = coalesce(o.merged_into, o.id)
+WHERE  o.tenant_id = $1 AND o.id = $2`
 
-// numberOf is every index under which a patient's number may stand; a patient
-// who was erased has none.
+// numberOf is every index under which a patient's number may stand, that of the
+// row that goes on for one that was merged; a patient who was erased has none.
 func (db *DB) numberOf(ctx context.Context, tx pgx.Tx, id tenant.ID, patient uuid.UUID) (indexes [][]byte, err error) {
 	var wrapped, sealed []byte
-	if err := tx.QueryRow(ctx, selectNumber, id, patient).Scan(&wrapped, &sealed); err != nil {
+	if err := tx.QueryRow(ctx, selectNumber, id, patient).Scan(&patient, &wrapped, &sealed); err != nil {
 		return nil, notFound(err)
 	}
 	if sealed == nil {
@@ -81,6 +84,9 @@ func (db *DB) OptOut(ctx context.Context, id tenant.ID, patient uuid.UUID, o Opt
 	}
 	err = db.asWorker(ctx, func(tx pgx.Tx) error {
 		if err := planFreely(ctx, tx); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, shareFamilies, id); err != nil {
 			return err
 		}
 		indexes, err := db.numberOf(ctx, tx, id, patient)
@@ -179,6 +185,9 @@ func (db *DB) LiftOptOut(ctx context.Context, id tenant.ID, patient, optOut uuid
 		return err
 	}
 	err := db.inTenant(ctx, id, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, shareFamilies, id); err != nil {
+			return err
+		}
 		indexes, err := db.numberOf(ctx, tx, id, patient)
 		if err != nil {
 			return err

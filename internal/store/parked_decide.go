@@ -36,14 +36,15 @@ const selectStanding = `
 SELECT s.execution_id, e.workflow_id, e.version, s.state, coalesce(s.reason, ''), s.channel, s.node, s.attempt, s.plan_epoch, e.plan_epoch,
        s.due_at, s.expires_at, (SELECT app_now()), s.late,
        s.state = 'unknown' AND coalesce(s.asked_at >= s.first_intent_at, false),
-       t.time_zone, k.step_id IS NOT NULL, t.data_key IS NULL OR p.data_key IS NULL, coalesce(ap.status = 'cancelled', false), ac.id IS NOT NULL,
-       ARRAY(SELECT coalesce(x.class, '*') FROM suppressions x WHERE x.tenant_id = s.tenant_id AND x.phone_index = p.phone_index
+       t.time_zone, k.step_id IS NOT NULL, t.data_key IS NULL OR p.data_key IS NULL OR o.data_key IS NULL, coalesce(ap.status = 'cancelled', false), ac.id IS NOT NULL,
+       ARRAY(SELECT coalesce(x.class, '*') FROM suppressions x WHERE x.tenant_id = s.tenant_id AND x.phone_index = o.phone_index
              AND x.lifted_at IS NULL AND (x.channel IS NULL OR x.channel = s.channel)),
-       coalesce((SELECT c.granted FROM consents c WHERE c.tenant_id = s.tenant_id AND c.patient_id = p.id
+       coalesce((SELECT c.granted FROM consents c WHERE c.tenant_id = s.tenant_id AND c.patient_id = o.id
                  AND c.purpose = 'marketing' AND c.channel = s.channel ORDER BY c.at DESC LIMIT 1), false), p.id
 FROM   steps s
 JOIN   workflow_executions e ON e.tenant_id = s.tenant_id AND e.id = s.execution_id
 JOIN   patients p ON p.tenant_id = e.tenant_id AND p.id = e.patient_id
+JOIN   patients o ON o.tenant_id = p.tenant_id AND o.id = coalesce(p.merged_into, p.id)
 JOIN   tenants t ON t.id = s.tenant_id
 LEFT   JOIN parked_steps k ON k.tenant_id = s.tenant_id AND k.step_id = s.id
 LEFT   JOIN appointments ap ON ap.tenant_id = e.tenant_id AND ap.id = e.appointment_id

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -26,19 +27,24 @@ const (
 )
 
 const (
-	selectPatientByID       = `SELECT p.id, p.data_key, p.name FROM patients p WHERE p.tenant_id = $1 AND p.id = $2 AND p.erased_at IS NULL`
-	selectPatientByExternal = `SELECT p.id, p.data_key, p.name FROM patients p WHERE p.tenant_id = $1 AND p.external_id = $2 AND p.erased_at IS NULL`
+	selectPatientByID       = `SELECT ` + patientOrInto + ` WHERE p.tenant_id = $1 AND p.id = $2 AND p.erased_at IS NULL`
+	selectPatientByExternal = `SELECT ` + patientOrInto + ` WHERE p.tenant_id = $1 AND p.external_id = $2 AND p.erased_at IS NULL`
 )
+
+// A row that was merged is found by what it is known by, and leads on.
+const patientOrInto = `p.id, p.data_key, p.name, o.id, o.data_key
+FROM   patients p LEFT JOIN patients o ON o.tenant_id = p.tenant_id AND o.id = p.merged_into`
 
 // By every index at once: a row that is moved to another one between two
 // statements would be missed by both, and its patient made again.
 const selectPatientsByPhone = `
-SELECT p.id, p.data_key, p.name
+SELECT p.id, p.data_key, p.name, o.id, o.data_key
 FROM   unnest($2::bytea[]) AS n (phone_index)
 CROSS  JOIN LATERAL (
-         SELECT id, data_key, name FROM patients
+         SELECT id, data_key, name, merged_into FROM patients
          WHERE  tenant_id = $1 AND phone_index = n.phone_index AND erased_at IS NULL
-         ORDER  BY id LIMIT 50) p`
+         ORDER  BY id LIMIT 50) p
+LEFT   JOIN patients o ON o.tenant_id = $1 AND o.id = p.merged_into`
 
 // Two triggers that name the same new patient by phone alone take turns.
 const lockPhones = `
@@ -155,6 +161,8 @@ func (t *planned) named() bool {
 type patientCandidate struct {
 	id        uuid.UUID
 	key, name []byte
+	into      *uuid.UUID // the row that it was merged into
+	intoKey   []byte
 }
 
 func findPatients(ctx context.Context, tx querier, triggers []*planned) ([][]patientCandidate, error) {
@@ -166,7 +174,7 @@ func findPatients(ctx context.Context, tx querier, triggers []*planned) ([][]pat
 		}
 		collect := func(rows pgx.Rows) (err error) {
 			found[i], err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (c patientCandidate, err error) {
-				return c, row.Scan(&c.id, &c.key, &c.name)
+				return c, row.Scan(&c.id, &c.key, &c.name, &c.into, &c.intoKey)
 			})
 			return err
 		}
@@ -199,7 +207,18 @@ func choose(t *planned, candidates []patientCandidate) (*patientKey, event.Reaso
 				continue
 			}
 		}
-		fit = append(fit, &patientKey{c.id, key})
+		who := patientKey{c.id, key}
+		if c.into != nil {
+			if who.id = *c.into; c.intoKey == nil {
+				return nil, event.PatientErased
+			}
+			if who.key, err = t.tenantKey.Unwrap(c.intoKey, patientKeyAAD(t.Tenant, who.id)); err != nil {
+				return nil, event.PatientErased
+			}
+		}
+		if !slices.ContainsFunc(fit, func(p *patientKey) bool { return p.id == who.id }) {
+			fit = append(fit, &who)
+		}
 	}
 	switch len(fit) {
 	case 0:

@@ -339,7 +339,7 @@ func (r *replans) claimSome(h *history, rnd *rand.Rand) (got, of int) {
 	}
 	h.mu.Unlock()
 	claims, err := r.ClaimSteps(context.Background(), batch, func(c *store.Candidate) store.Decision {
-		return store.Decision{Claim: len(c.Suppressed) == 0, Content: "text"} // the dispatcher's guard in short
+		return store.Decision{Claim: !c.Erased && len(c.Suppressed) == 0, Content: "text"} // the dispatcher's guard in short
 	})
 	if err != nil {
 		r.t.Error(err)

@@ -74,8 +74,8 @@ const selectResting = `
 SELECT r.tenant_id, r.id, r.execution_id, r.node, r.due_at, coalesce(r.awaits, ''), (SELECT app_now()),
        r.plan_epoch <> e.plan_epoch OR e.status IN ('completed', 'failed') OR p.erased_at IS NOT NULL, e.plan_epoch, e.workflow_id, e.version, e.patient_id, e.trigger_id,
        e.execution_data -> 'passed', g.kind, t.time_zone, t.send_at, t.calendar, t.data_key, p.data_key,
-       jsonb_strip_nulls(jsonb_build_object('gender', p.gender, 'external_id', p.external_id,
-         'last_visit_date', p.last_visit_date, 'last_surgery_date', p.last_surgery_date)),
+       jsonb_strip_nulls(jsonb_build_object('gender', o.gender, 'external_id', o.external_id,
+         'last_visit_date', o.last_visit_date, 'last_surgery_date', o.last_surgery_date)),
        coalesce((SELECT jsonb_object_agg(s.node, s.said) FROM (
          SELECT s.node, jsonb_build_object('delivered', bool_or(s.state = 'delivered'), 'sent', bool_or(s.state IN ('sent', 'delivered')),
                 'failed', bool_and(s.state IN ('failed', 'parked', 'cancelled', 'skipped', 'expired'))) AS said
@@ -87,6 +87,7 @@ JOIN   run_rests r ON r.tenant_id = e.tenant_id AND r.execution_id = e.id AND r.
 JOIN   triggers g ON g.tenant_id = e.tenant_id AND g.id = e.trigger_id
 JOIN   tenants t ON t.id = e.tenant_id
 JOIN   patients p ON p.tenant_id = e.tenant_id AND p.id = e.patient_id
+JOIN   patients o ON o.tenant_id = p.tenant_id AND o.id = coalesce(p.merged_into, p.id)
 LEFT   JOIN appointments ap ON ap.tenant_id = e.tenant_id AND ap.id = e.appointment_id
 ORDER  BY r.tenant_id, r.execution_id, r.due_at, r.id`
 

@@ -20,6 +20,7 @@ type FoundPatient struct {
 	ExternalID string
 	Name       string
 	Phone      phone.Number
+	MergedInto uuid.UUID // the patient that this one became; zero: none
 }
 
 // PatientQuery finds patients by their whole number or by its last four
@@ -44,7 +45,7 @@ var ErrQuery = errors.New("store: search by a whole number, or by its last four 
 // both.
 const (
 	searchByPhone = `
-SELECT p.id, coalesce(p.external_id, ''), p.data_key, p.name, p.phone
+SELECT p.id, coalesce(p.external_id, ''), p.data_key, p.name, p.phone, p.merged_into
 FROM   unnest($2::bytea[]) AS n (value)
 CROSS  JOIN LATERAL (
          SELECT * FROM patients
@@ -52,7 +53,7 @@ CROSS  JOIN LATERAL (
          ORDER  BY id LIMIT $4) p
 ORDER  BY p.id LIMIT $4`
 	searchByLast4 = `
-SELECT p.id, coalesce(p.external_id, ''), p.data_key, p.name, p.phone
+SELECT p.id, coalesce(p.external_id, ''), p.data_key, p.name, p.phone, p.merged_into
 FROM   unnest($2::bytea[]) AS n (value)
 CROSS  JOIN LATERAL (
          SELECT * FROM patients
@@ -90,9 +91,11 @@ func (db *DB) FindPatients(ctx context.Context, id tenant.ID, q PatientQuery) (p
 		}
 		all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (p FoundPatient, err error) {
 			var wrapped, name, number []byte
-			if err := row.Scan(&p.ID, &p.ExternalID, &wrapped, &name, &number); err != nil {
+			var into *uuid.UUID
+			if err := row.Scan(&p.ID, &p.ExternalID, &wrapped, &name, &number, &into); err != nil {
 				return p, err
 			}
+			p.MergedInto = orNil(into)
 			key, err := v.keys.Unwrap(wrapped, patientKeyAAD(id, p.ID))
 			if err != nil {
 				return p, nil // what does not open must not hide the others

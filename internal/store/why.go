@@ -97,7 +97,12 @@ LIMIT  $2`
 // for each of them would look at every trigger that the clinic ever had. A
 // trigger that was planned is found by its run.
 const selectWhyTriggers = `
-WITH subject (id) AS (
+WITH family (id) AS (
+  SELECT coalesce(a.merged_into, a.id) FROM patients a WHERE a.tenant_id = $1 AND a.id = $2
+  UNION
+  SELECT f.id FROM patients a JOIN patients f ON f.tenant_id = a.tenant_id AND f.merged_into = coalesce(a.merged_into, a.id)
+  WHERE  a.tenant_id = $1 AND a.id = $2
+), subject (id) AS (
   SELECT $2::uuid
   UNION
   SELECT e.trigger_id FROM steps s JOIN workflow_executions e ON e.tenant_id = s.tenant_id AND e.id = s.execution_id
@@ -105,9 +110,11 @@ WITH subject (id) AS (
   UNION
   SELECT e.trigger_id FROM workflow_executions e WHERE e.tenant_id = $1 AND e.id = $2
   UNION
-  (SELECT e.trigger_id FROM workflow_executions e WHERE e.tenant_id = $1 AND e.patient_id = $2 ORDER BY e.created_at DESC LIMIT $3)
+  SELECT e.trigger_id FROM family f CROSS JOIN LATERAL (
+    SELECT n.trigger_id FROM workflow_executions n WHERE n.tenant_id = $1 AND n.patient_id = f.id ORDER BY n.created_at DESC LIMIT $3) AS e
   UNION
-  (SELECT n.id FROM triggers n WHERE n.tenant_id = $1 AND n.patient_id = $2 AND n.state <> 'planned' ORDER BY n.id DESC LIMIT $3)
+  SELECT t.id FROM family f CROSS JOIN LATERAL (
+    SELECT n.id FROM triggers n WHERE n.tenant_id = $1 AND n.patient_id = f.id AND n.state <> 'planned' ORDER BY n.id DESC LIMIT $3) AS t
   UNION
   SELECT v.trigger_id FROM appointment_events v WHERE v.tenant_id = $1 AND v.appointment_id = $2
 )` + storyTriggerColumns + `
