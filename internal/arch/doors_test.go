@@ -281,6 +281,7 @@ func h(x thing) { _ = x.One }
 var routes = map[string]string{
 	"POST /api/webhooks/{id}":     "ingest/isolation_test.go",
 	"POST /api/reports/{account}": "ingest/isolation_test.go",
+	"GET /l/{token}":              "internal/store/links_test.go, ingest/link_test.go",
 	"GET /token":                  "cmd/doctorsflow/demo_test.go", // the demo's issuer, on loopback: one clinic, that is nobody's
 	"GET /healthz":                "tells of the process",
 	"GET /readyz":                 "tells of the process",
