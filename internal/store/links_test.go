@@ -1,10 +1,12 @@
 package store_test
 
 import (
+	"context"
 	"encoding/base32"
 	"errors"
 	"fmt"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -282,4 +284,30 @@ func FuzzHashLink(f *testing.F) {
 			t.Errorf("%q: %t, want %t", s, ok, want)
 		}
 	})
+}
+
+func TestAClickIsNotLostToWhoDecidesAtThatMoment(t *testing.T) {
+	t.Parallel()
+	f := followedRun(t, "follow", nil)
+	f.wake()
+	done := make(chan error, 1)
+	_, looked, err := f.AdvanceRuns(t.Context(), 10, func(r *store.Resting) store.Onward {
+		go func() {
+			_, err := f.OpenLink(context.WithoutCancel(t.Context()), f.token, true)
+			done <- err
+		}()
+		for len(done) == 0 && f.count(`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`) == 0 {
+			runtime.Gosched() // until it waits for this run, or has passed by
+		}
+		return planner.Advance(r)
+	})
+	if err != nil || looked != 1 {
+		t.Fatalf("%d looked at, %v", looked, err)
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if nodes := f.onward(); fmt.Sprint(nodes) != "[yes]" {
+		t.Errorf("after a click in the middle of a decision it went on to %v, want yes", nodes)
+	}
 }
