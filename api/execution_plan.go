@@ -20,11 +20,18 @@ type runRest struct {
 	Outcome *string   `json:"outcome" doc:"reached, event, timeout or superseded; null while it rests."`
 }
 
+// runClick is a link of a run's message that the patient opened.
+type runClick struct {
+	Node string    `json:"node"`
+	At   time.Time `json:"at" doc:"The first time."`
+}
+
 // plan is a run as it is planned.
 type plan struct {
 	Body struct {
-		Execution execution `json:"execution"`
-		Rests     []runRest `json:"rests" nullable:"false"`
+		Execution execution  `json:"execution"`
+		Rests     []runRest  `json:"rests" nullable:"false"`
+		Clicks    []runClick `json:"clicks" nullable:"false" doc:"Links that the patient opened, where the workflow asks for that."`
 	}
 }
 
@@ -41,7 +48,7 @@ func executionPlan(db Executions) (op operation[executionInput, plan]) {
 	op.more = []problem.Slug{problem.NotFound}
 	op.told = telling[plan]{how: toldRead, shown: func(p *plan) (int, []uuid.UUID) { return 1, []uuid.UUID{p.Body.Execution.PatientID} }}
 	op.do = func(ctx context.Context, by auth.Principal, in *executionInput) (*plan, error) {
-		e, rests, err := db.ExecutionPlan(ctx, by.Tenant, uuid.UUID(in.ID))
+		e, rests, clicks, err := db.ExecutionPlan(ctx, by.Tenant, uuid.UUID(in.ID))
 		if err != nil {
 			return nil, err
 		}
@@ -49,6 +56,10 @@ func executionPlan(db Executions) (op operation[executionInput, plan]) {
 		out.Body.Execution, out.Body.Rests = showExecution(e), make([]runRest, len(rests))
 		for i, r := range rests {
 			out.Body.Rests[i] = runRest{r.Node, r.Until, orNull(r.Event), orNull(r.Outcome)}
+		}
+		out.Body.Clicks = make([]runClick, len(clicks))
+		for i, c := range clicks {
+			out.Body.Clicks[i] = runClick(c)
 		}
 		return out, nil
 	}

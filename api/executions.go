@@ -16,7 +16,7 @@ import (
 // Executions is the part of the ledger that has the runs of workflows.
 type Executions interface {
 	Executions(ctx context.Context, id tenant.ID, q store.ExecutionQuery) (store.Page[store.Execution], error)
-	ExecutionPlan(ctx context.Context, id tenant.ID, run uuid.UUID) (store.Execution, []store.StoryRest, error)
+	ExecutionPlan(ctx context.Context, id tenant.ID, run uuid.UUID) (store.Execution, []store.StoryRest, []store.StoryClick, error)
 	StopExecution(ctx context.Context, id tenant.ID, run uuid.UUID, by store.Hand) (store.Replanned, error)
 }
 

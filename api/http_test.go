@@ -67,8 +67,8 @@ func (f *fakeLedger) Executions(context.Context, tenant.ID, store.ExecutionQuery
 	return store.Page[store.Execution]{}, nil
 }
 
-func (f *fakeLedger) ExecutionPlan(context.Context, tenant.ID, uuid.UUID) (store.Execution, []store.StoryRest, error) {
-	return store.Execution{}, nil, nil
+func (f *fakeLedger) ExecutionPlan(context.Context, tenant.ID, uuid.UUID) (store.Execution, []store.StoryRest, []store.StoryClick, error) {
+	return store.Execution{}, nil, nil, nil
 }
 
 func (f *fakeLedger) StopExecution(context.Context, tenant.ID, uuid.UUID, store.Hand) (store.Replanned, error) {

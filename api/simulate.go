@@ -47,7 +47,7 @@ type simulateInput struct {
 		Assume         struct {
 			Kakao         simulate.Outcome            `json:"kakao,omitempty" enum:"delivered,failed,unreported"`
 			SMS           simulate.Outcome            `json:"sms,omitempty" enum:"delivered,failed,unreported"`
-			Nodes         map[string]simulate.Outcome `json:"nodes,omitempty" doc:"What becomes of single nodes' Kakao messages: delivered, failed or unreported."`
+			Nodes         map[string]simulate.Outcome `json:"nodes,omitempty" doc:"What becomes of single nodes' Kakao messages: delivered, failed or unreported; clicked: delivered by either channel, and its link is opened. Nobody opens another."`
 			ReportSeconds int                         `json:"report_seconds,omitempty" minimum:"1" maximum:"604800" default:"3" doc:"How long a report takes."`
 		} `json:"assume,omitzero" doc:"What gateways make of messages; by default they deliver them."`
 		Show int `json:"show,omitempty" minimum:"0" maximum:"200" default:"20" doc:"How many runs, and changes, are shown one by one."`
@@ -125,7 +125,7 @@ func simulateWorkflow(db Simulations, rules simulate.Rules) (op operation[simula
 func (in *simulateInput) machine(ctx context.Context) (m simulate.Machine, err error) {
 	a := in.Body.Assume
 	for _, o := range a.Nodes {
-		if !slices.Contains([]simulate.Outcome{simulate.Delivered, simulate.Failed, simulate.Unreported}, o) {
+		if !slices.Contains([]simulate.Outcome{simulate.Delivered, simulate.Failed, simulate.Unreported, simulate.Clicked}, o) {
 			return m, newFailure(ctx, problem.New(problem.InvalidPayload).WithErrors(problem.Field{Pointer: "/assume/nodes", Code: "not-in-list"}))
 		}
 	}

@@ -54,9 +54,12 @@ func render(c *store.Candidate, m workflow.Message) (*message, error) {
 	return out, nil
 }
 
-// value finds a variable: a mapping into the payload, else the message's own
+// value finds a variable: a link that is followed, else a mapping into the payload, else the message's own
 // value, else a built-in one.
 func value(c *store.Candidate, m workflow.Message, name string) (string, bool) {
+	if name == workflow.Link && m.Follow != "" {
+		return m.Follow + c.Link, c.Link != ""
+	}
 	if pointer, ok := m.Variables[name]; ok {
 		v, ok := strictjson.LookupText(c.Payload, pointer)
 		return v, ok && v != ""

@@ -19,7 +19,7 @@ const parted = `{"nodes":[{"id":"start","type":"trigger","data":{}},{"id":"half"
 // when the plan is made anew.
 func TestASplitAtTheStartPartsPatients(t *testing.T) {
 	t.Parallel()
-	d, problems := workflow.Draw([]byte(parted), nil)
+	d, problems := workflow.Draw([]byte(parted), nil, "")
 	if len(problems) > 0 {
 		t.Fatal(problems)
 	}

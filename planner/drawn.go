@@ -44,7 +44,7 @@ func Advance(r *store.Resting) store.Onward {
 	from, outcome := workflow.Arrival{Node: r.Node, At: r.At}, "reached"
 	if r.Event != "" {
 		switch {
-		case happened(r):
+		case happened(r, r.Event):
 			from.Handle, from.At, outcome = "event", r.Now, "event"
 		case r.Now.Before(r.At):
 			return store.Onward{Again: r.At}
@@ -57,6 +57,9 @@ func Advance(r *store.Resting) store.Onward {
 		been[id] = true
 	}
 	plan := walk(r.Definition, []workflow.Arrival{from}, f, workflow.Moment{Now: r.Now, World: r.World, Subject: r.Patient.String(), Been: been})
+	for i, rest := range plan.Rests {
+		plan.Rests[i].Soon = rest.Event != "" && happened(r, rest.Event)
+	}
 	if from.Handle != "" {
 		if plan.Answers == nil {
 			plan.Answers = map[string]workflow.Answer{}
@@ -69,11 +72,12 @@ func Advance(r *store.Resting) store.Onward {
 	return store.Onward{Expansion: expansion(plan), Outcome: outcome}
 }
 
-// happened reports whether what is waited for is so: of any message of the run.
-func happened(r *store.Resting) bool {
+// happened reports whether an event that is waited for is so: of any message of
+// the run.
+func happened(r *store.Resting, event string) bool {
 	for _, said := range r.World.Happened {
 		if m, ok := said.(map[string]any); ok {
-			if yes, _ := m[r.Event].(bool); yes {
+			if yes, _ := m[event].(bool); yes {
 				return true
 			}
 		}

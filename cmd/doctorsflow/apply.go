@@ -22,7 +22,6 @@ type applyCommand struct {
 	SecretFile  string `help:"Give the webhooks of the file this secret (whsec_…), mode 0600, instead of a random one." type:"path"`
 	TestNumbers *bool  `help:"Allow numbers that do not exist in Korea (010-0…, 010-1…), for the simulator. Allowed by default where Postgres is the embedded one." negatable:""`
 	InFlight    string `name:"in-flight" help:"What becomes of runs under way where a workflow changes: keep their version, migrate to the new one, or stop. Those of a workflow that is switched off are stopped in any case." default:"keep" enum:"keep,migrate,stop"`
-	PublicURL   string `name:"public-url" help:"Address under which callers reach the webhooks." env:"NEXT_PUBLIC_APP_URL"`
 }
 
 // Run shows the difference, then makes it so.

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/go-playground/validator/v10"
+
+	"github.com/doctorsflow/doctorsflow/internal/workflow"
 )
 
 // roles lists every role, in the order in which a trigger meets them.
@@ -30,6 +32,7 @@ type dataFlags struct {
 	MasterKeyFile         string `help:"File with the master key, mode 0600; by default DATA/master.key, made once." env:"MASTER_KEY_FILE" type:"path"`
 	MasterKeyFilePrevious string `help:"File with the master key before it, which still opens while the master key is rotated; by default the master key's file with .previous after its name, if there is one." env:"MASTER_KEY_FILE_PREVIOUS" type:"path"`
 	PlaintextNetwork      bool   `help:"Postgres and NATS are reached over a network of one host's own, such as a container bridge: do not ask for TLS." env:"PLAINTEXT_NETWORK"`
+	PublicURL             string `name:"public-url" help:"Address under which callers reach the webhooks, and patients the links that drawings follow, such as https://flow.example.com." env:"NEXT_PUBLIC_APP_URL"`
 	LogFormat             string `help:"text, json, or auto: text on a terminal." default:"auto" enum:"auto,text,json" env:"LOG_FORMAT"`
 	LogLevel              string `help:"debug, info, warn or error." default:"info" enum:"debug,info,warn,error" env:"LOG_LEVEL"`
 }
@@ -116,6 +119,9 @@ func (f *serveFlags) fits() error {
 	if s := f.simulatorAddr(); s != "" && !listenable(s) {
 		errs = append(errs, errors.New("setting simulator is an address such as 127.0.0.1:8090, or off"))
 	}
+	if public := strings.TrimRight(f.PublicURL, "/"); public != "" && !workflow.ValidPublic(public) {
+		errs = append(errs, errors.New("setting public-url (NEXT_PUBLIC_APP_URL) is an address such as https://flow.example.com, of at most 100 characters, with nothing after its path"))
+	}
 	errs = append(errs, f.checkIssuer()...)
 	errs = append(errs, f.edgeFlags.check()...)
 	if !f.embedded() && f.NATSURL == "" && !slices.Equal(f.Roles, roles) {
@@ -169,6 +175,7 @@ func (f *serveFlags) LogValue() slog.Value {
 		slog.String("database_worker_url", redact(f.DatabaseWorkerURL, "as database_url")),
 		slog.String("nats_url", redact(f.NATSURL, "embedded")),
 		slog.String("http_addr", f.HTTPAddr),
+		slog.String("public_url", orElse(redact(f.PublicURL, ""), "none")),
 		slog.Bool("behind_tls_proxy", f.BehindTLSProxy),
 		slog.Bool("plaintext_network", f.PlaintextNetwork),
 		slog.String("trusted_proxies", strings.Join(f.TrustedProxies, ",")),

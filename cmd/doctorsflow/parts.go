@@ -143,7 +143,7 @@ func openLedger(ctx context.Context, f dataFlags, create bool, log *slog.Logger)
 			return nil, where, nil, err
 		}
 	}
-	db, err = store.Open(ctx, store.Config{APIURL: where.APIURL, WorkerURL: where.WorkerURL, Masters: f.masters, APIConns: 2, WorkerConns: 2})
+	db, err = store.Open(ctx, store.Config{APIURL: where.APIURL, WorkerURL: where.WorkerURL, Masters: f.masters, PublicURL: f.PublicURL, APIConns: 2, WorkerConns: 2})
 	if err != nil {
 		return nil, where, nil, err
 	}

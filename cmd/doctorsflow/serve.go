@@ -91,7 +91,7 @@ func serve(ctx context.Context, f *serveFlags, log *slog.Logger, ready func(runn
 			}
 		}()
 	}
-	open := store.Config{Masters: f.masters, Timing: store.DefaultTiming.Scaled(f.TimeScale), APIConns: f.DatabaseConns, WorkerConns: f.DatabaseConns}
+	open := store.Config{Masters: f.masters, PublicURL: f.PublicURL, Timing: store.DefaultTiming.Scaled(f.TimeScale), APIConns: f.DatabaseConns, WorkerConns: f.DatabaseConns}
 	if f.patience > 0 {
 		open.Timing.R = f.patience
 	}
@@ -141,6 +141,7 @@ func serve(ctx context.Context, f *serveFlags, log *slog.Logger, ready func(runn
 		in.Register(mux)
 		yield = func(ctx context.Context) { in.Yield(ctx, plannerPatience) }
 		group.Go(func() error { return in.Run(work) })
+		ingest.NewLinks(db, door, log.With("role", "ingest")).Register(mux)
 		ingest.NewReports(db, reportDecoders, door, log.With("role", "ingest"), registry).Register(mux)
 		if entrance.seed != "" {
 			desk := &intake.Desk{Ledger: db, Again: planner.Again, Phones: phones}

@@ -33,7 +33,7 @@ type simulateCommand struct {
 	At       string        `help:"When it happens, in the clinic's own time: 2006-01-02T15:04. By default now." placeholder:"TIME"`
 	Spread   int           `help:"Spread the events evenly over so many days from --at on." placeholder:"DAYS"`
 	Days     int           `help:"How many days are simulated, from the last event on." default:"90"`
-	Assume   []string      `help:"What gateways make of messages: kakao=failed, sms=delivered, or one node's Kakao message, NODE=failed; delivered, failed or unreported." placeholder:"WHAT=OUTCOME"`
+	Assume   []string      `help:"What gateways make of messages: kakao=failed, sms=delivered, or one node's Kakao message, NODE=failed; delivered, failed or unreported. NODE=clicked: its link is opened." placeholder:"WHAT=OUTCOME"`
 	Reported time.Duration `help:"How long a report takes." default:"3s"`
 	Each     bool          `help:"Show every patient's messages, not their sums. One patient is always shown."`
 	Reason   string        `help:"Why you look, for the audit log: one line, nothing of a patient."`
@@ -247,8 +247,8 @@ func assumptions(list []string, after time.Duration) (a simulate.Assume, err err
 	for _, s := range list {
 		what, outcome, ok := strings.Cut(s, "=")
 		o := simulate.Outcome(outcome)
-		if !ok || what == "" || !slices.Contains([]simulate.Outcome{simulate.Delivered, simulate.Failed, simulate.Unreported}, o) {
-			return a, fmt.Errorf("--assume %q: write kakao=failed, sms=delivered or NODE=unreported", s)
+		if !ok || what == "" || !slices.Contains([]simulate.Outcome{simulate.Delivered, simulate.Failed, simulate.Unreported, simulate.Clicked}, o) || o == simulate.Clicked && (what == "kakao" || what == "sms") {
+			return a, fmt.Errorf("--assume %q: write kakao=failed, sms=delivered, NODE=unreported or NODE=clicked", s)
 		}
 		switch what {
 		case "kakao":

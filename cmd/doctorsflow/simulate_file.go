@@ -73,11 +73,13 @@ func definitionOf(f *clinic.File, name string) (*workflow.Definition, string, er
 	if len(list) != 1 {
 		return nil, "", fmt.Errorf("the file has %d workflows that fit; name one of its %d", len(list), len(f.Workflows))
 	}
+	w := list[0]
+	w.PublicURL = somewhere
 	templates := map[string]clinic.Template{}
 	for _, t := range f.Templates {
 		templates[t.Name] = t
 	}
-	d, err := list[0].Definition(templates)
+	d, err := w.Definition(templates)
 	if err != nil {
 		return nil, "", err
 	}

@@ -153,6 +153,9 @@ func printStory(w io.Writer, st store.Story, ko bool) {
 // printWay tells which way a run took through its drawing, and where it rests.
 func printWay(w io.Writer, r store.StoryRun, zone *time.Location, say func(en, kr string) string) {
 	fmt.Fprintf(w, "  %s: %s\n", r.Workflow, strings.Join(r.Passed, " → "))
+	for _, c := range r.Clicks {
+		fmt.Fprintf(w, "    #%s %s %s\n", c.Node, say("link clicked at", "링크 클릭"), clinicTime(c.At, zone))
+	}
 	for _, rest := range r.Rests {
 		until := clinicTime(rest.Until, zone)
 		what := say("looks again at", "확인 예정")

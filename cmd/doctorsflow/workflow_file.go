@@ -201,10 +201,15 @@ type workflowCheckCommand struct {
 	Files  []string `arg:"" name:"file" help:"Files as export writes them; - reads standard input."`
 }
 
+// somewhere stands for the public address where a file is only looked at: the
+// one that counts is set where it is published.
+const somewhere = "https://flow.example.com"
+
 // Run prints the problems of each file, and fails where one has any.
 func (c *workflowCheckCommand) Run(ctx context.Context, o output) error {
 	if c.Tenant == "" {
 		return c.check(o, func(f clinic.WorkflowFile) ([]workflow.Problem, error) {
+			f.Workflow.PublicURL = orElse(c.PublicURL, somewhere)
 			_, problems := f.Workflow.Build(f.ByName())
 			return problems, nil
 		})

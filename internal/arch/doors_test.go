@@ -24,6 +24,7 @@ var doors = map[string]struct{ why, callers string }{
 	"TenantOfIdentity":    {"whose tokens an issuer's organisation or user brings", "internal/auth.byToken"},
 	"CheckNATSCredential": {"whose connection to NATS it is", "cmd/doctorsflow.Identify"},
 	"ReportAccount":       {"whose account a gateway reports on", "ingest.fetch"},
+	"OpenLink":            {"whose link it is; then as its tenant, and its run's row in the order of the pipeline", "ingest.serve"},
 	"TenantBySlug":        {"an operator names a clinic", "cmd/doctorsflow.chooseTenants"},
 	"ApplyClinic":         {"an operator's file names a clinic", "cmd/doctorsflow.Run cmd/doctorsflow.apply cmd/doctorsflow.enter cmd/doctorsflow.play"},
 
@@ -281,6 +282,7 @@ func h(x thing) { _ = x.One }
 var routes = map[string]string{
 	"POST /api/webhooks/{id}":     "ingest/isolation_test.go",
 	"POST /api/reports/{account}": "ingest/isolation_test.go",
+	"GET /l/{token}":              "internal/store/links_test.go, ingest/link_test.go",
 	"GET /token":                  "cmd/doctorsflow/demo_test.go", // the demo's issuer, on loopback: one clinic, that is nobody's
 	"GET /healthz":                "tells of the process",
 	"GET /readyz":                 "tells of the process",

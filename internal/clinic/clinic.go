@@ -96,6 +96,9 @@ type Workflow struct {
 	// VisualData is a drawing as React Flow exports it, as text; it replaces
 	// steps. Its message nodes name templates.
 	VisualData string `yaml:"visual_data" json:"visual_data,omitempty"`
+	// PublicURL is the address by which patients reach this server, as it is
+	// set where the workflow is checked; see [workflow.Draw].
+	PublicURL string `yaml:"-" json:"-"`
 }
 
 // Step is one step of a workflow; its template is named.
@@ -234,7 +237,7 @@ func (w Workflow) drawing(templates map[string]Template) (*workflow.Definition, 
 	for name, t := range templates {
 		messages[name] = t.message(nil)
 	}
-	d, problems := workflow.Draw([]byte(w.VisualData), messages)
+	d, problems := workflow.Draw([]byte(w.VisualData), messages, w.PublicURL)
 	if len(problems) > 0 {
 		for i := range problems {
 			problems[i].Pointer = "/visual_data" + problems[i].Pointer

@@ -127,7 +127,7 @@ func TestAVersionGivesBackEveryFieldOfItsWorkflow(t *testing.T) {
 	t.Parallel()
 	var w clinic.Workflow
 	fill(reflect.ValueOf(&w).Elem())
-	w.VisualData = ""
+	w.VisualData, w.PublicURL = "", "" // the one is tried below, the other is where it is checked
 	w.SendAt, w.Steps[0].SendAt = &workflow.Clock{Hour: 9}, &workflow.Clock{Hour: 8}
 	w.SendWindows = []workflow.Window{{Days: []string{"mon"}, From: workflow.Clock{Hour: 9}, Until: workflow.Clock{Hour: 18, Minute: 30}}}
 	template := clinic.Template{Name: "x", Class: workflow.Marketing, KakaoTemplateCode: "c", KakaoText: "k", SMSTitle: "t", SMSText: "s"}

@@ -29,9 +29,9 @@ func drawing(r *rand.Rand) string {
 		id := fmt.Sprint("n", i)
 		kind, data, ways := node(r, messages)
 		if i == 0 {
-			kind, data, ways = "message", object{"template": "care"}, []string{""}
+			kind, data, ways = "message", object{"template": "ask", "link": "https://clinic.example/survey"}, []string{""}
 		}
-		if kind == "message" && i > 0 {
+		if (kind == "message" || kind == "survey") && i > 0 {
 			messages = append(messages, id)
 		}
 		nodes = append(nodes, object{"id": id, "type": kind, "position": object{"x": 0, "y": i}, "data": data})
@@ -53,7 +53,9 @@ func drawing(r *rand.Rand) string {
 }
 
 func node(r *rand.Rand, messages []string) (kind string, data object, ways []string) {
-	switch r.IntN(8) {
+	switch r.IntN(9) {
+	case 8:
+		return "survey", object{"template": []string{"ask", "look"}[r.IntN(2)], "link": "https://clinic.example/survey"}, []string{""}
 	case 0, 1:
 		return "message", object{"template": []string{"care", "text", "offer", "gap"}[r.IntN(4)], "late": []string{"send", "skip", "expire"}[r.IntN(3)]}, []string{""}
 	case 2, 3:
@@ -65,7 +67,7 @@ func node(r *rand.Rand, messages []string) (kind string, data object, ways []str
 			{"handle": "one", "expression": expression(r, messages)}, {"handle": "two", "expression": expression(r, messages)},
 		}}, []string{"one", "two", "else"}
 	case 6:
-		return "wait", object{"event": []string{"delivered", "failed"}[r.IntN(2)], "timeout": delay(r)}, []string{"event", "timeout"}
+		return "wait", object{"event": []string{"delivered", "failed", "clicked"}[r.IntN(3)], "timeout": delay(r)}, []string{"event", "timeout"}
 	default:
 		return "split", object{"branches": []object{{"handle": "a", "percent": 30}, {"handle": "b", "percent": 70}}}, []string{"a", "b"}
 	}
@@ -98,10 +100,11 @@ func expression(r *rand.Rand, messages []string) string {
 		`patient.gender == "f"`,
 		`has(happened.` + m + `) && happened.` + m + `.delivered`,
 		`has(happened.` + m + `) && happened.` + m + `.failed`,
+		`has(happened.` + m + `) && happened.` + m + `.clicked`,
 		`has(happened.` + m + `) && happened.` + m + `.sent && trigger.appointment.price > 50.0`,
 		`has(trigger.appointment.bone_graft)`,
 		`size(happened) > 1`,
-	}[r.IntN(6)]
+	}[r.IntN(7)]
 }
 
 // days is a random list of days.

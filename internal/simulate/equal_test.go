@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -42,6 +43,8 @@ templates:
   - {name: care, kakao_template_code: SIM_OK, kakao_text: "#{환자명}님", sms_text: "#{환자명}님 #{병원전화}"}
   - {name: text, sms_text: "#{환자명}님 안녕하세요"}
   - {name: offer, class: marketing, sms_text: "(광고) #{병원명} 무료수신거부 080-000-0000"}
+  - {name: ask, kakao_template_code: SIM_OK, kakao_text: "#{환자명}님 #{링크}", sms_text: "#{링크} #{환자명}님"}
+  - {name: look, sms_text: "#{환자명}님 #{링크}"}
   - {name: gap, kakao_template_code: SIM_GAP, kakao_text: "#{patient}님"}
 workflows:
 %s
@@ -70,6 +73,9 @@ type executed struct {
 	texts  map[uuid.UUID]string
 	sends  map[uuid.UUID]time.Time // and when what was decided about a step was
 	due    map[time.Time][]event.Delivery
+	opens  map[uuid.UUID]string // tokens of links that are to be opened, by step
+	// clicked counts those that were.
+	clicked int
 }
 
 type ledgerFunc func(store.Planning)
@@ -98,8 +104,12 @@ func TestSimulatedIsExecuted(t *testing.T) {
 		}
 		fmt.Fprintf(&routes, "e%d: [w%d], ", i, i)
 	}
-	x := &executed{t: t, texts: map[uuid.UUID]string{}, sends: map[uuid.UUID]time.Time{}, due: map[time.Time][]event.Delivery{}}
+	x := &executed{t: t, texts: map[uuid.UUID]string{}, sends: map[uuid.UUID]time.Time{}, due: map[time.Time][]event.Delivery{}, opens: map[uuid.UUID]string{}}
 	x.assume = simulate.Assume{Kakao: []simulate.Outcome{simulate.Delivered, simulate.Failed, simulate.Unreported}[r.IntN(3)], SMS: []simulate.Outcome{simulate.Delivered, simulate.Failed}[r.IntN(2)], After: time.Duration(1+r.IntN(100)) * time.Second}
+	x.assume.Nodes = map[string]simulate.Outcome{"n0": simulate.Clicked, "n2": simulate.Clicked, "n5": simulate.Clicked, "n6": simulate.Clicked}
+	if r.IntN(2) == 0 {
+		delete(x.assume.Nodes, "n0")
+	}
 	t.Logf("assuming %+v", x.assume)
 	webhook := x.open(fmt.Sprintf(equalClinic, times(r), defs.String(), strings.TrimSuffix(routes.String(), ", ")))
 	list, err := x.Workflows(t.Context(), x.tenant)
@@ -116,7 +126,7 @@ func TestSimulatedIsExecuted(t *testing.T) {
 		x.live()
 		compared += x.compare(simulated, now)
 	}
-	t.Logf("%d runs of %d workflows, %d messages sent", compared, workflows, len(x.texts))
+	t.Logf("%d runs of %d workflows, %d messages sent, %d links opened", compared, workflows, len(x.texts), x.clicked)
 	if compared < *runsWanted/rounds*rounds*9/10 {
 		t.Errorf("%d runs were compared, of %d", compared, *runsWanted)
 	}
@@ -187,7 +197,7 @@ func line(node, channel string, fallback bool, state, reason string, due, at tim
 func (x *executed) open(file string) (webhook uuid.UUID) {
 	x.t.Helper()
 	urls := storetest.Database(x.t)
-	db, err := store.Open(x.t.Context(), store.Config{APIURL: urls.API, WorkerURL: urls.Worker, Master: seal.NewKey()})
+	db, err := store.Open(x.t.Context(), store.Config{APIURL: urls.API, WorkerURL: urls.Worker, Master: seal.NewKey(), PublicURL: "https://flow.example.com/"})
 	if err != nil {
 		x.t.Fatal(err)
 	}
@@ -339,6 +349,12 @@ func (x *executed) dispatch(now time.Time) {
 		if n.Channel == event.SMS {
 			outcome = x.assume.SMS
 		}
+		if x.assume.Nodes[n.Node] == simulate.Clicked {
+			outcome = simulate.Delivered
+			if _, token, ok := strings.Cut(x.texts[c.Step], "https://flow.example.com/l/"); ok {
+				x.opens[c.Step] = token[:len(store.SampleLink)]
+			}
+		}
 		switch outcome {
 		case simulate.Delivered:
 			d.Status = event.Delivered
@@ -363,7 +379,19 @@ func (x *executed) settle(events []event.Delivery) {
 			x.t.Fatal(err)
 		}
 	}
+	for _, e := range events {
+		if token := x.opens[e.Step]; token != "" && e.Status == event.Delivered {
+			delete(x.opens, e.Step)
+			if _, err := x.OpenLink(x.t.Context(), token, true); err != nil {
+				x.t.Fatal(err)
+			}
+			x.clicked++
+		}
+	}
 }
+
+// anyToken is where texts differ that are sent and texts that are shown.
+var anyToken = regexp.MustCompile(`/l/[a-z2-7]{16}`)
 
 // compare sets every run beside its simulation.
 func (x *executed) compare(simulated map[string][]string, began time.Time) (runs int) {
@@ -379,7 +407,7 @@ func (x *executed) compare(simulated map[string][]string, began time.Time) (runs
 	runs = len(done)
 	x.look.Each(`SELECT w.name || ' ' || p.external_id, s.id, s.node, s.channel, s.parent_id IS NOT NULL, s.state, coalesce(s.reason, ''), s.due_at FROM steps s JOIN workflow_executions e ON e.tenant_id = s.tenant_id AND e.id = s.execution_id`+of,
 		[]any{began}, []any{&key, &id, &node, &channel, &fallback, &state, &reason, &at}, func() {
-			done[key] = append(done[key], line(node, channel, fallback, state, reason, at, x.sends[id], x.texts[id]))
+			done[key] = append(done[key], line(node, channel, fallback, state, reason, at, x.sends[id], anyToken.ReplaceAllString(x.texts[id], "/l/"+store.SampleLink)))
 		})
 	x.look.Each(`SELECT w.name || ' ' || p.external_id, r.node, r.due_at, coalesce(r.awaits, ''), coalesce(r.outcome, '') FROM run_rests r JOIN workflow_executions e ON e.tenant_id = r.tenant_id AND e.id = r.execution_id`+of,
 		[]any{began}, []any{&key, &node, &at, &reason, &state}, func() {

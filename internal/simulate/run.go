@@ -114,6 +114,8 @@ type run struct {
 	steps  []*step
 	rests  []*rest
 	passed []string
+	// clicked are the nodes whose links were opened.
+	clicked map[string]bool
 }
 
 type step struct {
@@ -203,7 +205,11 @@ func (r *run) grow(e store.Expansion, now time.Time) {
 		r.steps = append(r.steps, s)
 	}
 	for _, n := range e.Rests {
-		r.rests = append(r.rests, &rest{Rest: Rest{Rest: n}, wake: latest(n.At, now)})
+		wake := latest(n.At, now)
+		if n.Soon {
+			wake = now
+		}
+		r.rests = append(r.rests, &rest{Rest: Rest{Rest: n}, wake: wake})
 	}
 	r.passed = append(r.passed, e.Passed...)
 }
@@ -223,6 +229,9 @@ func (r *run) happened() map[string]any {
 		said, _ := all[s.Node].(map[string]any)
 		if said == nil {
 			said = map[string]any{"delivered": false, "sent": false, "failed": true}
+			if r.m.Definition.Follows() {
+				said[workflow.Clicked] = r.clicked[s.Node]
+			}
 			all[s.Node] = said
 		}
 		switch s.State {

@@ -26,6 +26,9 @@ func (r *run) send(s *step, now time.Time) {
 		c.Account = account
 	}
 	known, _ := r.m.Definition.Step(s.Node)
+	if known.Message.Follow != "" {
+		c.Link = store.SampleLink
+	}
 	s.Class = known.Message.Class
 	v := r.m.Rules.Judge(c, r.m.Timing)
 	switch {
@@ -53,6 +56,18 @@ func (r *run) report(s *step, now time.Time) {
 		d.Status, d.Reason = event.Failed, "rejected"
 	}
 	r.settle(s, d, now)
+	if known, _ := r.m.Definition.Step(s.Node); known.Message.Follow == "" || r.m.Assume.Nodes[s.Node] != Clicked || r.clicked[s.Node] || r.s.Erased {
+		return
+	}
+	if r.clicked == nil {
+		r.clicked = map[string]bool{}
+	}
+	r.clicked[s.Node] = true
+	for _, w := range r.rests {
+		if w.Outcome == "" && w.Event == workflow.Clicked {
+			w.wake = now
+		}
+	}
 }
 
 // settle concludes from evidence, by the recorder's rules.

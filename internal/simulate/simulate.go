@@ -37,6 +37,9 @@ const (
 	Delivered  Outcome = "delivered"
 	Failed     Outcome = "failed"     // reported as not delivered, for good
 	Unreported Outcome = "unreported" // no report ever comes
+	// Clicked is for single nodes: delivered, and at once its link is opened. No
+	// other link is.
+	Clicked Outcome = "clicked"
 )
 
 // Assume is what is taken for granted about what nobody can know beforehand.
@@ -45,13 +48,14 @@ type Assume struct {
 	// delivered.
 	Kakao, SMS Outcome
 	// Nodes are exceptions, by node; of a node's Kakao message, if it has one.
+	// Clicked holds for either.
 	Nodes map[string]Outcome
 	// After is how long a report takes; 0 means 3 seconds.
 	After time.Duration
 }
 
 func (a Assume) outcome(node string, c event.Channel) Outcome {
-	if o, ok := a.Nodes[node]; ok && c == event.Kakao {
+	if o, ok := a.Nodes[node]; ok && (c == event.Kakao || o == Clicked) {
 		return o
 	}
 	o := a.Kakao

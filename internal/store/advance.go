@@ -121,6 +121,7 @@ type restRows struct {
 	nodes     []string
 	dueAts    []time.Time
 	awaits    []*string
+	wakes     []*time.Time
 	epochs    []int32
 }
 
@@ -128,10 +129,15 @@ func (r *restRows) add(id tenant.ID, run uuid.UUID, epoch int32, n workflow.Rest
 	r.tenants, r.ids, r.runs = append(r.tenants, id), append(r.ids, uuid.Must(uuid.NewV7())), append(r.runs, run)
 	r.nodes, r.dueAts, r.awaits = append(r.nodes, n.Node), append(r.dueAts, n.At), append(r.awaits, nullText(n.Event))
 	r.epochs = append(r.epochs, epoch)
+	wake := &n.At
+	if n.Soon {
+		wake = nil
+	}
+	r.wakes = append(r.wakes, wake)
 }
 
 func (r *restRows) args() []any {
-	return []any{r.tenants, r.ids, r.runs, r.nodes, r.dueAts, r.awaits, r.epochs}
+	return []any{r.tenants, r.ids, r.runs, r.nodes, r.dueAts, r.awaits, r.epochs, r.wakes}
 }
 
 type endRows struct {

@@ -81,6 +81,9 @@ func (db *DB) ApplyClinic(ctx context.Context, f *clinic.File, o ApplyOptions) (
 	} else if err != nil {
 		return Applied{}, err
 	}
+	for i := range f.Workflows {
+		f.Workflows[i].PublicURL = db.publicURL
+	}
 	a := &applying{db: db, f: f, o: o, id: id, out: Applied{Tenant: id}, workflows: map[string]uuid.UUID{}}
 	err = db.inTenant(ctx, id, func(tx pgx.Tx) error {
 		a.tx = tx

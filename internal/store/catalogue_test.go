@@ -31,7 +31,7 @@ const (
 )
 
 // lookedUp are the tables that a door reads before a tenant is known.
-var lookedUp = []string{"api_keys", "identities", "nats_credentials", "provider_accounts", "tenants", "webhooks"}
+var lookedUp = []string{"api_keys", "identities", "links", "nats_credentials", "provider_accounts", "tenants", "webhooks"}
 
 // ownersPolicies are for the functions that keep and cut the audit log's chain.
 var ownersPolicies = map[string][]string{
@@ -101,6 +101,7 @@ var functions = map[string]struct{ by, gives string }{
 	"analyze_ledger()":                         {"app_worker", "boolean "},
 	"lookup_identity(text,text,text)":          {"app_api", "SETOF record tenant_id,id"},
 	"lookup_nats_credential(uuid)":             {"app_api", "SETOF record tenant_id,id"},
+	"lookup_link(bytea)":                       {"app_api", "SETOF record tenant_id,id"},
 	"cut_audit(uuid,timestamp with time zone)": {"app_worker", "bigint "},
 	"chain_audit()":                            {"nobody", "trigger "},
 	// The rest runs as whoever calls it.

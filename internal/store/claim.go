@@ -52,6 +52,9 @@ type Candidate struct {
 	// another channel.
 	Recent  []workflow.Sending
 	Counted bool
+	// Link is the token that stands for the message's link where that is
+	// followed, "" where it is not.
+	Link string
 
 	key seal.Key
 }
@@ -187,12 +190,14 @@ func (db *DB) ClaimSteps(ctx context.Context, due []event.Step, decide func(*Can
 			return err
 		}
 		var claim claimRows
+		var links linkRows
 		var sleep sleepRows
 		for _, c := range candidates {
 			sent.tell(c)
 			switch d := decide(c); {
 			case d.Claim:
 				claim.add(c, d.Content)
+				links.add(c)
 				sent.count(c)
 			case !d.Wait.IsZero():
 				sleep.tenants, sleep.ids = append(sleep.tenants, c.Tenant), append(sleep.ids, c.ID)
@@ -211,6 +216,7 @@ func (db *DB) ClaimSteps(ctx context.Context, due []event.Step, decide func(*Can
 				return err
 			})
 		}
+		links.queue(&batch)
 		if err := sent.queue(&batch); err != nil {
 			return err
 		}
@@ -297,7 +303,11 @@ func (db *DB) candidates(ctx context.Context, tx querier, due []event.Step) (out
 			}
 			w.key = own
 		}
-		if s, ok := w.Definition.Step(w.Node); ok && len(s.Message.Variables) > 0 {
+		s, ok := w.Definition.Step(w.Node)
+		if ok && s.Message.Follow != "" {
+			w.Link = linkToken(w.Candidate)
+		}
+		if ok && len(s.Message.Variables) > 0 {
 			if w.Payload, err = openPayload(ctx, tx, w.Candidate, w.trigger); err != nil {
 				return nil, err
 			}

@@ -134,9 +134,13 @@ func (db *DB) Executions(ctx context.Context, id tenant.ID, q ExecutionQuery) (p
 const selectRests = `
 SELECT r.node, r.due_at, coalesce(r.awaits, ''), coalesce(r.outcome, '') FROM run_rests r WHERE r.tenant_id = $1 AND r.execution_id = $2 ORDER BY r.id`
 
-// ExecutionPlan returns one run with its steps, and where it rests or rested.
+const selectClicked = `
+SELECT l.node, l.clicked_at FROM links l WHERE l.tenant_id = $1 AND l.execution_id = $2 AND l.clicked_at IS NOT NULL ORDER BY l.clicked_at`
+
+// ExecutionPlan returns one run with its steps, where it rests or rested, and
+// which links of it were opened.
 // Errors wrap [ErrNotFound], [ErrErased] or [ErrUnavailable].
-func (db *DB) ExecutionPlan(ctx context.Context, id tenant.ID, run uuid.UUID) (e Execution, rests []StoryRest, err error) {
+func (db *DB) ExecutionPlan(ctx context.Context, id tenant.ID, run uuid.UUID) (e Execution, rests []StoryRest, clicks []StoryClick, err error) {
 	err = db.inTenant(ctx, id, func(tx pgx.Tx) error {
 		v, err := db.viewer(ctx, tx, id)
 		if err != nil {
@@ -162,12 +166,23 @@ func (db *DB) ExecutionPlan(ctx context.Context, id tenant.ID, run uuid.UUID) (e
 			r.Until = v.local(&r.Until)
 			return r, err
 		})
+		if err != nil {
+			return err
+		}
+		if rows, err = tx.Query(ctx, selectClicked, id, run); err != nil {
+			return err
+		}
+		clicks, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (c StoryClick, err error) {
+			err = row.Scan(&c.Node, &c.At)
+			c.At = v.local(&c.At)
+			return c, err
+		})
 		return err
 	})
 	if err != nil {
-		return e, nil, fmt.Errorf("store: execution: %w", err)
+		return e, nil, nil, fmt.Errorf("store: execution: %w", err)
 	}
-	return e, rests, nil
+	return e, rests, clicks, nil
 }
 
 // collectExecutions folds rows of steps into their runs.

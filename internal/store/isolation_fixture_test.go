@@ -33,6 +33,8 @@ var seeds = map[string]string{
 	"identities":  `INSERT INTO identities (tenant_id, id, issuer, kind, subject) SELECT id, gen_random_uuid(), 'https://issuer.example', 'organization', 'org_' || id::text FROM tenants WHERE id = $1`,
 	"run_rests": `INSERT INTO run_rests (tenant_id, id, execution_id, node, due_at)
 		SELECT $1, gen_random_uuid(), id, 'n', app_now() FROM workflow_executions WHERE tenant_id = $1 LIMIT 1`,
+	"links": `INSERT INTO links (tenant_id, id, execution_id, node, token_hash, target)
+		SELECT $1, gen_random_uuid(), id, 'n', sha256(id::text::bytea), 'https://clinic.example/' FROM workflow_executions WHERE tenant_id = $1 LIMIT 1`,
 	"patient_sendings": `INSERT INTO patient_sendings (tenant_id, patient_id, recent) SELECT $1, id, '[]' FROM patients WHERE tenant_id = $1 LIMIT 1`,
 	"nats_credentials": `INSERT INTO nats_credentials (tenant_id, id, name, secret_hash) SELECT id, gen_random_uuid(), 'test', sha256(id::text::bytea) FROM tenants WHERE id = $1`,
 	"audit_log": `INSERT INTO audit_log (tenant_id, id, actor, action, subject, subject_id)

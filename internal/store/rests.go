@@ -93,9 +93,9 @@ ORDER  BY r.tenant_id, r.execution_id, r.due_at, r.id`
 
 const insertRests = `
 INSERT INTO run_rests (tenant_id, id, execution_id, node, due_at, awaits, wake_at, plan_epoch)
-SELECT n.tenant_id, n.id, n.execution_id, n.node, n.due_at, n.awaits, n.due_at, n.plan_epoch
-FROM   unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::timestamptz[], $6::text[], $7::int[])
-       AS n (tenant_id, id, execution_id, node, due_at, awaits, plan_epoch)`
+SELECT n.tenant_id, n.id, n.execution_id, n.node, n.due_at, n.awaits, coalesce(n.wake_at, (SELECT app_now())), n.plan_epoch
+FROM   unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::timestamptz[], $6::text[], $7::int[], $8::timestamptz[])
+       AS n (tenant_id, id, execution_id, node, due_at, awaits, plan_epoch, wake_at)`
 
 // Whoever waits for the outcome of a message looks now.
 const wakeWaits = `
@@ -212,6 +212,7 @@ func (db *DB) restingRuns(ctx context.Context, tx pgx.Tx, limit int) (out []*Res
 	if err != nil {
 		return nil, err
 	}
+	var following runSet
 	for _, f := range list {
 		if f.over {
 			out = append(out, f.Resting) // without a definition: it is only ended
@@ -229,9 +230,12 @@ func (db *DB) restingRuns(ctx context.Context, tx pgx.Tx, limit int) (out []*Res
 				f.World.Trigger = nil // a payload that is no object says nothing
 			}
 		}
+		if f.Definition.Follows() {
+			following.add(f.Tenant, f.Run)
+		}
 		out = append(out, f.Resting)
 	}
-	return out, nil
+	return out, clicks(ctx, tx, following, out)
 }
 
 // restingPayload is nil where the patient or the payload was erased.

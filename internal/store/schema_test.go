@@ -135,7 +135,7 @@ func TestEveryKeyAndIndexStartsWithTheTenant(t *testing.T) {
 	}
 	// Look-ups before a tenant is known, the tenants themselves, and the
 	// triggers and rests that are looked for over all tenants.
-	want := []string{"api_keys_hash", "identities_subject", "nats_credentials_id", "provider_accounts_id", "run_rests_wake", "tenants_pkey", "tenants_slug_key", "triggers_wake", "webhooks_id"}
+	want := []string{"api_keys_hash", "identities_subject", "links_token", "nats_credentials_id", "provider_accounts_id", "run_rests_wake", "tenants_pkey", "tenants_slug_key", "triggers_wake", "webhooks_id"}
 	if !slices.Equal(got, want) {
 		t.Errorf("indexes that do not start with tenant_id: %v, want exactly %v", got, want)
 	}

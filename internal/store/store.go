@@ -39,6 +39,10 @@ type Config struct {
 	Masters func() ([]seal.Key, error)
 	// Timing is the send protocol's; zero values take the defaults.
 	Timing Timing
+	// PublicURL is the address by which patients reach this server; "" if there
+	// is none. Workflows that ask whether a link was clicked need it when they
+	// are published.
+	PublicURL string
 }
 
 // DB is the ledger. It is safe for concurrent use.
@@ -49,13 +53,14 @@ type DB struct {
 	definitions definitionCache
 	holidays    holidayCache
 	handled     volume
+	publicURL   string
 }
 
 // Open connects, checks that neither login is more than it should be, that
 // the schema fits this binary, and that it keeps the tenants apart. Errors are
 // sentences for an operator; see [UnsafeLoginError] and [UnsafeSchemaError].
 func Open(ctx context.Context, c Config) (*DB, error) {
-	db := &DB{timing: c.Timing.withDefaults()}
+	db := &DB{timing: c.Timing.withDefaults(), publicURL: c.PublicURL}
 	var err error
 	if db.ring, err = newRing(c); err != nil {
 		return nil, err

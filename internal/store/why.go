@@ -46,6 +46,13 @@ type StoryRun struct {
 	Status   string
 	Passed   []string
 	Rests    []StoryRest
+	Clicks   []StoryClick
+}
+
+// StoryClick is the first time that the link of a node's message was opened.
+type StoryClick struct {
+	Node string
+	At   time.Time
 }
 
 // StoryRest is a node at which a run rested or rests.
@@ -247,7 +254,9 @@ func storySteps(ctx context.Context, tx pgx.Tx, id tenant.ID, triggers []StoryTr
 const selectStoryRuns = `
 SELECT e.trigger_id, e.id, w.name, e.status, e.execution_data -> 'passed',
        coalesce((SELECT jsonb_agg(jsonb_build_object('Node', r.node, 'Until', r.due_at, 'Event', r.awaits, 'Outcome', r.outcome) ORDER BY r.id)
-                 FROM run_rests r WHERE r.tenant_id = e.tenant_id AND r.execution_id = e.id), '[]')
+                 FROM run_rests r WHERE r.tenant_id = e.tenant_id AND r.execution_id = e.id), '[]'),
+       coalesce((SELECT jsonb_agg(jsonb_build_object('Node', l.node, 'At', l.clicked_at) ORDER BY l.clicked_at)
+                 FROM links l WHERE l.tenant_id = e.tenant_id AND l.execution_id = e.id AND l.clicked_at IS NOT NULL), '[]')
 FROM   workflow_executions e
 JOIN   workflows w ON w.tenant_id = e.tenant_id AND w.id = e.workflow_id
 WHERE  e.tenant_id = $1 AND e.trigger_id = ANY ($2) AND e.execution_data ? 'passed'
@@ -266,11 +275,11 @@ func storyRuns(ctx context.Context, tx pgx.Tx, id tenant.ID, triggers []StoryTri
 	}
 	_, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (r StoryRun, err error) {
 		var trigger uuid.UUID
-		var passed, rests []byte
-		if err := row.Scan(&trigger, &r.ID, &r.Workflow, &r.Status, &passed, &rests); err != nil {
+		var passed, rests, clicks []byte
+		if err := row.Scan(&trigger, &r.ID, &r.Workflow, &r.Status, &passed, &rests, &clicks); err != nil {
 			return r, err
 		}
-		if err := errors.Join(json.Unmarshal(passed, &r.Passed), json.Unmarshal(rests, &r.Rests)); err != nil {
+		if err := errors.Join(json.Unmarshal(passed, &r.Passed), json.Unmarshal(rests, &r.Rests), json.Unmarshal(clicks, &r.Clicks)); err != nil {
 			return r, err
 		}
 		byID[trigger].Runs = append(byID[trigger].Runs, r)

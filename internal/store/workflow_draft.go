@@ -154,6 +154,7 @@ func (db *DB) CheckWorkflow(ctx context.Context, id tenant.ID, f clinic.Workflow
 			return err
 		}
 		maps.Copy(templates, f.ByName())
+		f.Workflow.PublicURL = db.publicURL
 		_, problems = f.Workflow.Build(templates)
 		return nil
 	})

@@ -114,6 +114,7 @@ func (db *DB) ImportWorkflow(ctx context.Context, id tenant.ID, file clinic.Work
 }
 
 func (a *applying) importWorkflow(ctx context.Context, w clinic.Workflow, o ImportOptions, p Publish, next *publication, out *Imported) error {
+	w.PublicURL = a.db.publicURL
 	templates, err := templatesOf(ctx, a.tx, a.id)
 	if err != nil {
 		return err

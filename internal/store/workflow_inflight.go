@@ -76,6 +76,7 @@ func (db *DB) PublishWorkflow(ctx context.Context, id tenant.ID, p Publish, agai
 		if err != nil {
 			return err
 		}
+		w.PublicURL = db.publicURL
 		if next, err = publishing(f, w, templates); err != nil || p.DryRun {
 			return err
 		}

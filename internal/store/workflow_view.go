@@ -133,6 +133,7 @@ func (db *DB) viewWorkflow(ctx context.Context, tx pgx.Tx, id tenant.ID, wf uuid
 	if err != nil {
 		return w, err
 	}
+	w.Content.PublicURL = db.publicURL
 	_, w.Problems = w.Content.Build(templates)
 	return w, nil
 }

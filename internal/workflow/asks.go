@@ -69,15 +69,16 @@ func (d MessageData) link() string {
 }
 
 func (c *checker) link(at, link string) {
-	if link == "" {
-		return
-	}
-	u, err := url.Parse(link)
-	plain := !strings.ContainsFunc(link, func(r rune) bool { return r <= ' ' || r > '~' })
-	if err != nil || u.Scheme != "https" || u.Host == "" || len(link) > maxLink || !plain || strings.Contains(link, "#{") {
+	if link != "" && !validLink(link) {
 		c.add(at+"/link", fmt.Sprintf("a link is an https:// address of at most %d plain characters, the same for everybody; one of the event's own is mapped under variables", maxLink),
 			fmt.Sprintf("링크는 %d자 이하의 https:// 주소여야 합니다. 환자마다 다른 주소는 variables에 지정하세요", maxLink))
 	}
+}
+
+func validLink(link string) bool {
+	u, err := url.Parse(link)
+	plain := !strings.ContainsFunc(link, func(r rune) bool { return r <= ' ' || r > '~' })
+	return err == nil && u.Scheme == "https" && u.Host != "" && len(link) <= maxLink && plain && !strings.Contains(link, "#{")
 }
 
 // asks looks whether a survey, a photo request, or a message with a link, shows

@@ -14,11 +14,15 @@ type Drawing struct {
 	// Messages are the texts of the message nodes, by node, as they were when
 	// this version was published.
 	Messages map[string]Message `json:"messages"`
+	// Follow, if set, is what comes before a token of our own in place of the
+	// messages' links: opening that is noted, and leads on to the link.
+	Follow string `json:"follow,omitempty"`
 }
 
 // Draw makes a definition of a drawing, its templates' texts inside. Any
-// problem means that there is none.
-func Draw(raw []byte, templates map[string]Message) (*Definition, []Problem) {
+// problem means that there is none. public is the address by which patients
+// reach this server, which only a drawing needs that asks for [Clicked].
+func Draw(raw []byte, templates map[string]Message, public string) (*Definition, []Problem) {
 	v, problems := ParseVisual(raw)
 	if len(problems) > 0 {
 		return nil, problems
@@ -42,6 +46,9 @@ func Draw(raw []byte, templates map[string]Message) (*Definition, []Problem) {
 			text.Variables = m.Variables
 			d.Drawing.Messages[n.ID] = text.WithLink(m.link())
 		}
+	}
+	if problems := d.follow(public); len(problems) > 0 {
+		return nil, problems
 	}
 	return d, nil
 }
@@ -75,6 +82,9 @@ func (d *Definition) drawnStep(node string) (Step, bool) {
 	kind := string(KindMessage)
 	if n.Asks != "" {
 		kind = n.Asks
+	}
+	if message.followable() {
+		message.Follow = d.Drawing.Follow
 	}
 	m := n.message
 	return Step{Node: node, Type: kind, ExpiresAfter: m.ExpiresAfter, Late: m.Late, OnUnknown: m.OnUnknown, Message: message}, true

@@ -9,7 +9,7 @@ import (
 
 func TestADrawnVersionKeepsItsBytesAndItsTexts(t *testing.T) {
 	t.Parallel()
-	d, problems := workflow.Draw([]byte(drawn), drawnTemplates)
+	d, problems := workflow.Draw([]byte(drawn), drawnTemplates, "")
 	if len(problems) > 0 {
 		t.Fatalf("%+v", problems)
 	}

@@ -24,8 +24,8 @@ type World struct {
 	Patient     map[string]any
 	Appointment map[string]any
 	Trigger     map[string]any
-	// Happened is what became of the run's messages, by node: delivered,
-	// failed, replied, clicked.
+	// Happened is what became of the run's messages, by node: sent,
+	// delivered, failed and, where links are followed, clicked.
 	Happened map[string]any
 }
 

@@ -11,7 +11,7 @@ import (
 
 // Awaited are the events that a wait can be for: what becomes of the run's
 // messages. A wait for what nothing tells of would only ever time out.
-var Awaited = []string{"delivered", "failed"}
+var Awaited = []string{"delivered", "failed", Clicked}
 
 func (c *visualChecker) settings(n *Node) {
 	at := n.Pointer + "/data"

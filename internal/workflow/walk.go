@@ -24,6 +24,8 @@ type Rest struct {
 	// Event ends the rest before At; the way out is then "event", else, at At,
 	// "timeout". It is "" for a node that only has not been reached.
 	Event string
+	// Soon says that Event has happened already: it is looked at at once.
+	Soon bool
 }
 
 // Ending is a way that leads no further, and why.

@@ -108,6 +108,8 @@ type Message struct {
 	Variables map[string]string `json:"variables,omitempty"`
 	// Values are variables whose value is the same for everybody: a link.
 	Values map[string]string `json:"values,omitempty"`
+	// Follow is its drawing's where the message has a link to follow.
+	Follow string `json:"-"`
 	// KakaoStatus is where Kakao's approval of the text stands when a version
 	// is checked; a version does not keep it. "" is approved.
 	KakaoStatus string `json:"-"`
