@@ -52,6 +52,11 @@ func drawing(r *rand.Rand) string {
 	return string(b)
 }
 
+// survey waits for what happens only a while after the wait begins.
+const survey = `{"nodes": [{"id": "start", "type": "trigger", "data": {}}, {"id": "asked", "type": "survey", "data": {"template": "look", "link": "https://clinic.example/survey"}},
+  {"id": "wait", "type": "wait", "data": {"event": "clicked", "timeout": {"days": 3}}}, {"id": "yes", "type": "message", "data": {"template": "text"}}, {"id": "no", "type": "message", "data": {"template": "care"}}],
+ "edges": [{"source": "start", "target": "asked"}, {"source": "asked", "target": "wait"}, {"source": "wait", "target": "yes", "sourceHandle": "event"}, {"source": "wait", "target": "no", "sourceHandle": "timeout"}]}`
+
 func node(r *rand.Rand, messages []string) (kind string, data object, ways []string) {
 	switch r.IntN(9) {
 	case 8:

@@ -99,14 +99,18 @@ func TestSimulatedIsExecuted(t *testing.T) {
 		if i%3 == 0 {
 			fmt.Fprintf(&defs, "  - {name: w%d, trigger_type: webhook, steps: [%s]%s}\n", i, days(r), windows(r))
 		} else {
-			quoted, _ := json.Marshal(drawing(r))
+			text := drawing(r)
+			if i == 1 {
+				text = survey
+			}
+			quoted, _ := json.Marshal(text)
 			fmt.Fprintf(&defs, "  - {name: w%d, trigger_type: webhook, visual_data: %s}\n", i, quoted)
 		}
 		fmt.Fprintf(&routes, "e%d: [w%d], ", i, i)
 	}
 	x := &executed{t: t, texts: map[uuid.UUID]string{}, sends: map[uuid.UUID]time.Time{}, due: map[time.Time][]event.Delivery{}, opens: map[uuid.UUID]string{}}
 	x.assume = simulate.Assume{Kakao: []simulate.Outcome{simulate.Delivered, simulate.Failed, simulate.Unreported}[r.IntN(3)], SMS: []simulate.Outcome{simulate.Delivered, simulate.Failed}[r.IntN(2)], After: time.Duration(1+r.IntN(100)) * time.Second}
-	x.assume.Nodes = map[string]simulate.Outcome{"n0": simulate.Clicked, "n2": simulate.Clicked, "n5": simulate.Clicked, "n6": simulate.Clicked}
+	x.assume.Nodes = map[string]simulate.Outcome{"n0": simulate.Clicked, "n2": simulate.Clicked, "n5": simulate.Clicked, "n6": simulate.Clicked, "asked": simulate.Clicked}
 	if r.IntN(2) == 0 {
 		delete(x.assume.Nodes, "n0")
 	}

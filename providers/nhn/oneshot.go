@@ -224,7 +224,7 @@ type oneShotBody struct {
 func (b *oneShotBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	switch {
-	case err == io.EOF:
+	case errors.Is(err, io.EOF):
 		b.ended = true
 	case err != nil && b.over() != nil:
 		err = b.over()
