@@ -89,7 +89,7 @@ const cohortColumns = `
        coalesce((SELECT x.recent FROM patient_sendings x WHERE x.tenant_id = p.tenant_id AND x.patient_id = p.id), '[]')`
 
 const selectCohortOfPatients = `
-SELECT` + cohortColumns + `, '', '', NULL::timestamptz, NULL::uuid, NULL::bytea, NULL::bytea, NULL::jsonb
+SELECT` + cohortColumns + `, '', '', NULL::timestamptz, NULL::uuid, NULL::bytea, NULL::bytea, NULL::jsonb, p.id, p.data_key
 FROM   patients p
 WHERE  p.tenant_id = $1 AND p.erased_at IS NULL AND p.merged_into IS NULL
 AND    (cardinality($2::uuid[]) + cardinality($3::text[]) = 0 OR p.id = ANY ($2) OR p.external_id = ANY ($3) OR p.id IN (
@@ -97,9 +97,10 @@ AND    (cardinality($2::uuid[]) + cardinality($3::text[]) = 0 OR p.id = ANY ($2)
 ORDER  BY p.id LIMIT $4`
 
 const selectCohortOfRuns = `
-SELECT` + cohortColumns + `, g.kind, g.event_type, g.received_at, g.id, g.payload, g.payload_key, ` + currentAppointment + `
+SELECT` + cohortColumns + `, g.kind, g.event_type, g.received_at, g.id, g.payload, g.payload_key, ` + currentAppointment + `, r.id, r.data_key
 FROM   workflow_executions e
-JOIN   patients p ON p.tenant_id = e.tenant_id AND p.id = e.patient_id
+JOIN   patients r ON r.tenant_id = e.tenant_id AND r.id = e.patient_id
+JOIN   patients p ON p.tenant_id = r.tenant_id AND p.id = coalesce(r.merged_into, r.id)
 JOIN   triggers g ON g.tenant_id = e.tenant_id AND g.id = e.trigger_id
 LEFT   JOIN appointments ap ON ap.tenant_id = e.tenant_id AND ap.id = e.appointment_id
 WHERE  e.tenant_id = $1 AND e.workflow_id = $5 AND e.created_at >= $6
@@ -177,7 +178,9 @@ func subject(row pgx.CollectableRow, id tenant.ID, v viewer) (s Subject, err err
 	var consented []event.Channel
 	var at *time.Time
 	var trigger *uuid.UUID
-	if err := row.Scan(&s.Patient, &s.ExternalID, &wrapped, &name, &number, &facts, &optedOut, &consented, &recent, &s.Kind, &s.Event, &at, &trigger, &payload, &payloadKey, &s.Appointment); err != nil {
+	var own uuid.UUID // the row that the event was, whose key has its payload
+	var ownKey []byte
+	if err := row.Scan(&s.Patient, &s.ExternalID, &wrapped, &name, &number, &facts, &optedOut, &consented, &recent, &s.Kind, &s.Event, &at, &trigger, &payload, &payloadKey, &s.Appointment, &own, &ownKey); err != nil {
 		return s, err
 	}
 	if err := json.Unmarshal(facts, &s.Facts); err != nil {
@@ -219,8 +222,11 @@ func subject(row pgx.CollectableRow, id tenant.ID, v viewer) (s Subject, err err
 			return s, err
 		}
 	}
-	if trigger == nil || payloadKey == nil {
+	if trigger == nil || payloadKey == nil || ownKey == nil {
 		return s, nil
+	}
+	if key, err = v.keys.Unwrap(ownKey, patientKeyAAD(id, own)); err != nil {
+		return s, err
 	}
 	// As in openPayload: what can no longer be opened is missing.
 	if k, err := seal.Unwrap(key, payloadKey, payloadKeyAAD(id, "triggers", *trigger)); err == nil {

@@ -81,12 +81,13 @@ func (db *DB) ErasePatient(ctx context.Context, id tenant.ID, patient uuid.UUID,
 	if err := by.check(false); err != nil {
 		return out, err
 	}
-	for {
+	for range 5 {
 		out, err = db.erasePatient(ctx, id, patient, external, by)
 		if !errors.Is(err, errOnceMore) {
 			return out, err
 		}
 	}
+	return out, fmt.Errorf("%w: the patient was merged again and again", ErrUnavailable)
 }
 
 func (db *DB) erasePatient(ctx context.Context, id tenant.ID, patient uuid.UUID, external string, by Hand) (out ErasedPatient, err error) {

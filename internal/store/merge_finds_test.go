@@ -108,6 +108,10 @@ func TestWhatHappenedToAMergedRowIsFoundUnderTheOther(t *testing.T) {
 	if _, list, _, err := r.Cohort(t.Context(), r.tenant, store.CohortQuery{Patients: []uuid.UUID{from}}); err != nil || len(list) != 1 || list[0].Patient != into {
 		t.Errorf("simulated is %+v, %v", list, err)
 	}
+	_, list, _, err := r.Cohort(t.Context(), r.tenant, store.CohortQuery{Workflow: r.workflow, Patients: []uuid.UUID{into}})
+	if err != nil || len(list) != 2 || list[0].Patient != into || list[0].Payload == nil || list[1].Payload == nil || list[0].To != list[1].To {
+		t.Errorf("simulated runs are %+v, %v", list, err)
+	}
 }
 
 func TestErasingEitherErasesBoth(t *testing.T) {
