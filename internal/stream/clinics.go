@@ -27,14 +27,19 @@ const (
 const authAtOnce = 4
 
 // ServeAuth answers the servers' questions who a connection is until ctx ends;
-// several processes share them. A nil answer is none.
-func (c *Conn) ServeAuth(ctx context.Context, answer func(context.Context, []byte) []byte) error {
+// several processes share them. A nil answer is none. ready is called once the
+// server knows that it may ask: it asks only once about each connection.
+func (c *Conn) ServeAuth(ctx context.Context, ready func(), answer func(context.Context, []byte) []byte) error {
 	asked := make(chan *nats.Msg, 256)
 	sub, err := c.nc.ChanQueueSubscribe(authRequests, "clinics", asked)
 	if err != nil {
 		return fmt.Errorf("stream: serve authorization: %w", err)
 	}
 	defer func() { _ = sub.Unsubscribe() }()
+	if err := c.nc.FlushTimeout(2 * time.Second); err != nil {
+		c.log.Warn("serve authorization", "err", err) // it is told when the connection is back
+	}
+	ready()
 	turns := make(chan struct{}, authAtOnce)
 	for {
 		select {

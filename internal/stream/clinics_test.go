@@ -56,7 +56,7 @@ func opened(t *testing.T, l *lobby) (url string, c *stream.Conn) {
 		c = connect(t, n.InProcess(), quiet)
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
-		go func() { ended <- c.ServeAuth(ctx, door.Answer) }()
+		go func() { ended <- c.ServeAuth(ctx, func() {}, door.Answer) }()
 		t.Cleanup(func() {
 			cancel()
 			if err := <-ended; err != nil {

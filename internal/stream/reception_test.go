@@ -59,7 +59,7 @@ func newClinicWorld(t *testing.T) *clinicWorld {
 	}
 	c := connect(t, n.InProcess(), quiet)
 	vouching, vouchNoMore := context.WithCancel(context.Background())
-	go func() { vouched <- c.ServeAuth(vouching, door.Answer) }()
+	go func() { vouched <- c.ServeAuth(vouching, func() {}, door.Answer) }()
 	ended := false
 	w.stop = func() error {
 		if ended {
