@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -49,6 +50,12 @@ func (b *slowBook) AcceptAppointmentEvent(ctx context.Context, id tenant.ID, e s
 	return store.AppointmentReceipt{Status: store.Accepted, Appointment: uuid.New(), Trigger: uuid.New(), Version: 1}, nil
 }
 
+func (b *slowBook) breaks(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.broken = err
+}
+
 // counter is a reception, and the receipts that it gave by event.
 type counter struct {
 	*ingest.Reception
@@ -83,6 +90,17 @@ func (c *counter) say(id tenant.ID, kind, event string, waits bool) {
 	})
 }
 
+// settle lets so much time pass and returns what was given and kept until then.
+func (c *counter) settle(d time.Duration) (given map[string][]intake.Receipt, kept map[tenant.ID][]string, empty int) {
+	time.Sleep(d)
+	synctest.Wait()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.book.mu.Lock()
+	defer c.book.mu.Unlock()
+	return maps.Clone(c.given), maps.Clone(c.book.kept), c.empty
+}
+
 func TestAClinicsEventsAreTakenInTheirOrderAndClinicsBesideOneAnother(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -94,22 +112,22 @@ func TestAClinicsEventsAreTakenInTheirOrderAndClinicsBesideOneAnother(t *testing
 				c.say(id, "booked", fmt.Sprintf("%d-%02d", k, i), true)
 			}
 		}
-		synctest.Wait()
-		if len(c.given) != 0 {
+		if given, _, _ := c.settle(0); len(given) != 0 {
 			t.Fatal("a receipt came before the commit")
 		}
-		time.Sleep(20 * time.Second)
-		synctest.Wait()
-		if took := time.Since(began); len(c.given) != 60 || took > 20*time.Second {
-			t.Errorf("%d receipts after %s", len(c.given), took)
+		given, kept, _ := c.settle(20 * time.Second)
+		if took := time.Since(began); len(given) != 60 || took > 20*time.Second {
+			t.Errorf("%d receipts after %s", len(given), took)
 		}
 		for k, id := range clinics {
-			for i, event := range c.book.kept[id] {
+			for i, event := range kept[id] {
 				if event != fmt.Sprintf("%d-%02d", k, i) {
-					t.Fatalf("clinic %d: %v", k, c.book.kept[id])
+					t.Fatalf("clinic %d: %v", k, kept[id])
 				}
 			}
 		}
+		c.book.mu.Lock()
+		defer c.book.mu.Unlock()
 		if c.book.most != 1 {
 			t.Errorf("%d events of one clinic at a time", c.book.most)
 		}
@@ -125,26 +143,24 @@ func TestWhatIsTooMuchIsToldSoAndNothingElseWaitsForIt(t *testing.T) {
 			c.say(loud, "booked", fmt.Sprint("l", i), i%2 == 0)
 		}
 		c.say(calm, "booked", "c", true)
-		time.Sleep(2 * time.Second)
-		synctest.Wait()
-		if got := c.given["c"]; len(got) != 1 || got[0].Status != intake.Accepted {
+		given, _, empty := c.settle(2 * time.Second)
+		if got := given["c"]; len(got) != 1 || got[0].Status != intake.Accepted {
 			t.Errorf("the other clinic: %+v", got)
 		}
 		refused := 0
-		for _, list := range c.given {
+		for _, list := range given {
 			for _, r := range list {
 				if r.Status == intake.Unavailable {
 					refused++
 				}
 			}
 		}
-		if refused == 0 || refused+c.empty != 300-257 && refused+c.empty != 300-256 {
-			t.Errorf("%d told, %d not answered, of 300", refused, c.empty)
+		if refused == 0 || refused+empty != 300-257 && refused+empty != 300-256 {
+			t.Errorf("%d told, %d not answered, of 300", refused, empty)
 		}
-		time.Sleep(300 * time.Second)
-		synctest.Wait()
-		if kept := len(c.book.kept[loud]); kept+refused+c.empty != 300 {
-			t.Errorf("%d kept, %d told, %d not answered, of 300", kept, refused, c.empty)
+		_, all, empty := c.settle(300 * time.Second)
+		if kept := len(all[loud]); kept+refused+empty != 300 {
+			t.Errorf("%d kept, %d told, %d not answered, of 300", kept, refused, empty)
 		}
 	})
 }
@@ -155,19 +171,19 @@ func TestAnEventThatCannotBeKeptIsNotConfirmed(t *testing.T) {
 		c := newCounter(t)
 		id := tenant.NewID()
 		for _, broken := range []error{store.ErrUnavailable, errors.New("something else")} {
-			c.book.broken = broken
+			c.book.breaks(broken)
 			c.say(id, "booked", "waited for", true)
 			c.say(id, "booked", "not waited for", false)
-			time.Sleep(3 * time.Second)
-			synctest.Wait()
+			c.settle(3 * time.Second)
 		}
-		for _, r := range c.given["waited for"] {
+		given, _, empty := c.settle(0)
+		for _, r := range given["waited for"] {
 			if r.Status != intake.Unavailable || len(r.Problems) != 1 || r.Problems[0].Code != "try-again" {
 				t.Errorf("%+v", r)
 			}
 		}
-		if len(c.given["waited for"]) != 2 || len(c.given["not waited for"]) != 0 || c.empty != 2 {
-			t.Errorf("%+v, %d", c.given, c.empty)
+		if len(given["waited for"]) != 2 || len(given["not waited for"]) != 0 || empty != 2 {
+			t.Errorf("%+v, %d", given, empty)
 		}
 	})
 }
@@ -185,15 +201,14 @@ func TestAnEventIsWhatItsSubjectSays(t *testing.T) {
 					t.Errorf("%s, %v", data, err)
 				}
 			})
-		time.Sleep(2 * time.Second)
-		synctest.Wait()
+		given, kept, _ := c.settle(2 * time.Second)
 		for _, event := range []string{"unheard of", "nothing"} {
-			if got := c.given[event]; len(got) != 1 || got[0].Status != intake.Rejected || got[0].Problems[0].Pointer != "/type" {
+			if got := given[event]; len(got) != 1 || got[0].Status != intake.Rejected || got[0].Problems[0].Pointer != "/type" {
 				t.Errorf("%s: %+v", event, got)
 			}
 		}
-		if len(c.book.kept) != 0 {
-			t.Errorf("kept: %v", c.book.kept)
+		if len(kept) != 0 {
+			t.Errorf("kept: %v", kept)
 		}
 	})
 }
