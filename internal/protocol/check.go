@@ -71,6 +71,9 @@ const (
 	// Heard: nothing is parked while the answer to its last request waits to
 	// be recorded, or may still come.
 	Heard Promise = "never parked over an answer that waits"
+	// ChangeWins: once a change of plan is acknowledged, nothing of the plan
+	// before it is sent but what the acknowledgement named.
+	ChangeWins Promise = "a change wins"
 	// Ends: an outcome can be reached from everywhere.
 	Ends Promise = "every step can end"
 )
