@@ -65,17 +65,25 @@ func NewReception(desk *intake.Desk, log *slog.Logger, reg prometheus.Registerer
 // Take queues an event and returns at once.
 func (r *Reception) Take(said stream.Said, answer stream.Answer) {
 	v := visit{said, answer}
+	if !r.queue(v) {
+		r.unavailable(v, "too-many")
+	}
+}
+
+// queue reports whether there was room, and sees to it that the clinic is
+// served.
+func (r *Reception) queue(v visit) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	queue, served := r.waiting[said.Tenant]
-	if len(queue) >= receptionWaiting {
-		go r.unavailable(v, "too-many")
-		return
+	waiting, served := r.waiting[v.Tenant]
+	if len(waiting) >= receptionWaiting {
+		return false
 	}
-	r.waiting[said.Tenant] = append(queue, v)
+	r.waiting[v.Tenant] = append(waiting, v)
 	if !served {
-		go r.serve(said.Tenant)
+		go r.serve(v.Tenant)
 	}
+	return true
 }
 
 // serve takes a clinic's events until none waits.

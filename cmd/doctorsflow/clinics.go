@@ -45,18 +45,15 @@ func letClinicsIn(l lobby, bus *stream.Conn, db *store.DB, desk *intake.Desk, lo
 	}
 	reception := ingest.NewReception(desk, log, reg)
 	look := &natsauth.Sweep{Broker: bus, Live: clinicLedger{db}.live, Every: clinicLook, PerTenant: clinicConnections, Logger: log}
-	open := make(chan struct{})
+	// Before the reception comes: the server asks about it, too.
+	questions, err := bus.AuthQuestions()
+	if err != nil {
+		return nil, err
+	}
 	return []func(context.Context) error{
-		func(ctx context.Context) error { return bus.ServeAuth(ctx, func() { close(open) }, door.Answer) },
+		func(ctx context.Context) error { return questions.Serve(ctx, door.Answer) },
 		look.Run,
-		func(ctx context.Context) error {
-			select {
-			case <-open: // the door vouches for the reception, too
-				return stream.Reception(ctx, way, reception.Take)
-			case <-ctx.Done():
-				return nil
-			}
-		},
+		func(ctx context.Context) error { return stream.Reception(ctx, way, reception.Take) },
 	}, nil
 }
 

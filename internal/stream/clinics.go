@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -26,20 +27,32 @@ const (
 // gives up on one after two seconds, and the client tries again.
 const authAtOnce = 4
 
-// ServeAuth answers the servers' questions who a connection is until ctx ends;
-// several processes share them. A nil answer is none. ready is called once the
-// server knows that it may ask: it asks only once about each connection.
-func (c *Conn) ServeAuth(ctx context.Context, ready func(), answer func(context.Context, []byte) []byte) error {
-	asked := make(chan *nats.Msg, 256)
-	sub, err := c.nc.ChanQueueSubscribe(authRequests, "clinics", asked)
+// AuthQuestions are the servers' questions who a connection is.
+type AuthQuestions struct {
+	sub   *nats.Subscription
+	asked chan *nats.Msg
+	log   *slog.Logger
+}
+
+// AuthQuestions has the servers ask here, from now on: what they asked before
+// [AuthQuestions.Serve] begins is answered then. A server asks once about each
+// connection, and refuses it where nobody is there. Several processes share the
+// questions.
+func (c *Conn) AuthQuestions() (*AuthQuestions, error) {
+	q := &AuthQuestions{asked: make(chan *nats.Msg, 256), log: c.log}
+	var err error
+	if q.sub, err = c.nc.ChanQueueSubscribe(authRequests, "clinics", q.asked); err == nil {
+		err = c.nc.FlushTimeout(2 * time.Second)
+	}
 	if err != nil {
-		return fmt.Errorf("stream: serve authorization: %w", err)
+		return nil, fmt.Errorf("stream: take the servers' questions: %w", err)
 	}
-	defer func() { _ = sub.Unsubscribe() }()
-	if err := c.nc.FlushTimeout(2 * time.Second); err != nil {
-		c.log.Warn("serve authorization", "err", err) // it is told when the connection is back
-	}
-	ready()
+	return q, nil
+}
+
+// Serve answers until ctx ends. A nil answer is none.
+func (q *AuthQuestions) Serve(ctx context.Context, answer func(context.Context, []byte) []byte) error {
+	defer func() { _ = q.sub.Unsubscribe() }()
 	turns := make(chan struct{}, authAtOnce)
 	for {
 		select {
@@ -48,7 +61,7 @@ func (c *Conn) ServeAuth(ctx context.Context, ready func(), answer func(context.
 				turns <- struct{}{} // the last answers
 			}
 			return nil
-		case m := <-asked:
+		case m := <-q.asked:
 			turns <- struct{}{}
 			go func() {
 				defer func() { <-turns }()
@@ -56,7 +69,7 @@ func (c *Conn) ServeAuth(ctx context.Context, ready func(), answer func(context.
 				defer cancel()
 				if text := answer(ctx, m.Data); text != nil {
 					if err := m.Respond(text); err != nil {
-						c.log.Warn("answer a connection", "err", err)
+						q.log.Warn("answer a connection", "err", err)
 					}
 				}
 			}()

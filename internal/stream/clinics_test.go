@@ -56,7 +56,11 @@ func opened(t *testing.T, l *lobby) (url string, c *stream.Conn) {
 		c = connect(t, n.InProcess(), quiet)
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
-		go func() { ended <- c.ServeAuth(ctx, func() {}, door.Answer) }()
+		questions, err := c.AuthQuestions()
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() { ended <- questions.Serve(ctx, door.Answer) }()
 		t.Cleanup(func() {
 			cancel()
 			if err := <-ended; err != nil {
@@ -67,20 +71,55 @@ func opened(t *testing.T, l *lobby) (url string, c *stream.Conn) {
 	return n.URL(), c
 }
 
-// enter connects as the clinic and returns what is closed when the server ends
-// the connection. It tries for as long as the answering copies are starting.
+// enter connects as the clinic, once, and returns what is closed when the server
+// ends the connection.
 func (l *lobby) enter(t *testing.T, url, secret string) (<-chan struct{}, error) {
 	t.Helper()
 	gone := make(chan struct{})
-	for deadline := time.Now().Add(soon); ; {
-		nc, err := nats.Connect(url, nats.UserInfo(l.Credential.String(), secret), nats.NoReconnect(), nats.ClosedHandler(func(*nats.Conn) { close(gone) }))
-		if err == nil {
-			t.Cleanup(nc.Close)
-			return gone, nil
-		}
-		if l.asked.Load() > 0 || time.Now().After(deadline) {
-			return nil, err
-		}
+	nc, err := nats.Connect(url, nats.UserInfo(l.Credential.String(), secret), nats.NoReconnect(), nats.ClosedHandler(func(*nats.Conn) { close(gone) }))
+	if err == nil {
+		t.Cleanup(nc.Close)
+	}
+	return gone, err
+}
+
+// A server asks once about a connection: whoever comes before anybody answers
+// waits for it, and is not refused.
+func TestWhatWasAskedBeforeAnybodyAnswersIsAnswered(t *testing.T) {
+	t.Parallel()
+	l := &lobby{Identity: natsauth.Identity{Tenant: tenant.ID(uuid.Must(uuid.NewV7())), Credential: uuid.Must(uuid.NewV7())}}
+	seed, issuer, err := natsauth.NewSeed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	door, err := natsauth.New(seed, l, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := streamtest.ClinicNATS(t, issuer)
+	questions, err := connect(t, n.InProcess(), quiet).AuthQuestions()
+	if err != nil {
+		t.Fatal(err)
+	}
+	entered := make(chan error, 1)
+	go func() {
+		_, err := l.enter(t, n.URL(), "right")
+		entered <- err
+	}()
+	select {
+	case err := <-entered:
+		t.Fatalf("it was let in, or refused, by nobody: %v", err)
+	case <-time.After(200 * time.Millisecond):
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- questions.Serve(ctx, door.Answer) }()
+	if err := <-entered; err != nil {
+		t.Errorf("it was refused: %v", err)
+	}
+	cancel()
+	if err := <-served; err != nil {
+		t.Error(err)
 	}
 }
 

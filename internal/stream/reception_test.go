@@ -59,7 +59,11 @@ func newClinicWorld(t *testing.T) *clinicWorld {
 	}
 	c := connect(t, n.InProcess(), quiet)
 	vouching, vouchNoMore := context.WithCancel(context.Background())
-	go func() { vouched <- c.ServeAuth(vouching, func() {}, door.Answer) }()
+	questions, err := c.AuthQuestions()
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { vouched <- questions.Serve(vouching, door.Answer) }()
 	ended := false
 	w.stop = func() error {
 		if ended {
