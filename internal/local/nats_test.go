@@ -1,8 +1,10 @@
 package local_test
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"strings"
@@ -184,6 +186,46 @@ func TestNATSStartsWithoutWarnings(t *testing.T) {
 	n.Shutdown()
 	if said.Len() > 0 {
 		t.Errorf("an ordinary start and stop warns:\n%s", said.String())
+	}
+}
+
+// What a client wrote may be about a patient: the server's own texts quote it.
+func TestNoWordOfAClientIsLogged(t *testing.T) {
+	t.Parallel()
+	var said bytes.Buffer
+	n := startNATS(t, local.NATSConfig{Dir: t.TempDir(), Listen: "127.0.0.1:0", OpsPassword: secret + "2", Logger: slog.New(slog.NewTextHandler(&said, nil))})
+	for _, line := range []string{
+		"PUB 01023456789 0\r\n\r\n",
+		"PUB delivery.x 01023456789 0\r\n\r\n",
+		"SUB 01023456789 1\r\n",
+		"SUB 01023456789 01023456789 1\r\n",
+		"PUB x 2\r\n01023456789 is longer than two bytes\r\n",
+		"01023456789\r\n",
+		"SUB " + strings.Repeat("01023456789", 1000) + " 1\r\n",
+	} {
+		c, err := net.Dial("tcp", strings.TrimPrefix(n.URL(), "nats://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := fmt.Fprintf(c, "CONNECT {\"verbose\":false,\"user\":%q,\"pass\":%q}\r\n%sPING\r\n", local.OpsUser, secret+"2", line); err != nil {
+			t.Fatal(err)
+		}
+		answer := bufio.NewScanner(c)
+		for answer.Scan() && !strings.HasPrefix(answer.Text(), "PONG") && !strings.HasPrefix(answer.Text(), "-ERR") {
+		}
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	n.Shutdown()
+	if !strings.Contains(said.String(), "Violation") || !strings.Contains(said.String(), "parser ERROR") {
+		t.Fatalf("nothing was refused: this test proves nothing:\n%s", &said)
+	}
+	if strings.Contains(said.String(), "0102345") {
+		t.Errorf("logged:\n%.2000s", &said)
 	}
 }
 

@@ -3,6 +3,7 @@ package local
 import (
 	"fmt"
 	"log/slog"
+	"regexp"
 	"sync"
 )
 
@@ -39,13 +40,21 @@ func (l *natsLog) Fatalf(format string, v ...any) {
 
 // Errorf passes an error on.
 func (l *natsLog) Errorf(format string, v ...any) {
-	l.to.Error("nats-server error", "text", fmt.Sprintf(format, v...))
+	l.to.Error("nats-server error", "text", withoutWords(fmt.Sprintf(format, v...)))
 }
 
 // Warnf passes a warning on.
 func (l *natsLog) Warnf(format string, v ...any) {
-	l.to.Warn("nats-server warning", "text", fmt.Sprintf(format, v...))
+	l.to.Warn("nats-server warning", "text", withoutWords(fmt.Sprintf(format, v...)))
 }
+
+// Where the server's own texts begin to quote what a client wrote: the subject
+// or the reply of what it may not do, and the bytes that are no protocol, which
+// are a message's own where its length was wrong.
+var clientsWords = regexp.MustCompile(`(?s)( - (?:Subject|Reply) |proto=|\(snip: ).*`)
+
+// withoutWords leaves out what a client wrote: it may be about a patient.
+func withoutWords(text string) string { return clientsWords.ReplaceAllString(text, "$1(not shown)") }
 
 // Noticef drops what is merely notable.
 func (*natsLog) Noticef(string, ...any) {}
