@@ -29,7 +29,7 @@ type shownAppointment struct {
 	Date        *string    `json:"appointment_date" doc:"By the clinic's clocks; null while none is known."`
 	Time        *string    `json:"appointment_time" doc:"15:04; null where only the day is known."`
 	StartsAt    *time.Time `json:"starts_at" doc:"Date and time in the clinic's zone, like every time."`
-	Status      string     `json:"status" enum:"scheduled,checked_in,completed,cancelled,no_show"`
+	Status      string     `json:"status" enum:"requested,scheduled,checked_in,completed,cancelled,no_show"`
 	SurgeryType *string    `json:"surgery_type"`
 	Version     int32      `json:"version" doc:"How often it changed."`
 	CreatedAt   time.Time  `json:"created_at"`
@@ -49,7 +49,7 @@ func showAppointment(a store.AppointmentRow) shownAppointment {
 
 type listAppointmentsInput struct {
 	PatientID queryID `query:"patient_id"`
-	Status    string  `query:"status" enum:"scheduled,checked_in,completed,cancelled,no_show"`
+	Status    string  `query:"status" enum:"requested,scheduled,checked_in,completed,cancelled,no_show"`
 	Paging
 }
 

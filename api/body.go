@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"maps"
+	"mime"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -21,7 +24,10 @@ const maxBody = 256 << 10
 
 // once lists the headers that mean something here and may come once. Of two, a
 // proxy might have believed the other one.
-var once = []string{"Content-Type", "Content-Encoding", "Idempotency-Key", "If-Match", "X-Purpose"}
+var once = []string{
+	"Content-Type", "Content-Encoding", "Idempotency-Key", "If-Match", "X-Purpose",
+	"Ce-Specversion", "Ce-Id", "Ce-Source", "Ce-Type", "Ce-Subject", "Ce-Time", "Ce-Sequence", "Ce-Sequencetype",
+}
 
 // bodyLimits refuses keys that differ in case only besides what it bounds:
 // what decodes the body reads the last of them.
@@ -47,6 +53,7 @@ func checkBody(op *huma.Operation, next http.Handler) http.Handler {
 	if !large {
 		limits = bodyLimits
 	}
+	types := takes(op)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		slug, fields := problem.Slug(""), []problem.Field(nil)
 		for _, name := range once {
@@ -56,14 +63,18 @@ func checkBody(op *huma.Operation, next http.Handler) http.Handler {
 		}
 		var body []byte
 		if slug == "" {
-			body, slug = readBody(w, r, op.RequestBody != nil, limit)
+			body, slug = readBody(w, r, types, limit)
 		}
-		if slug == "" && len(body) > 0 {
+		if slug == "" && len(body) > 0 && !isTable(r.Header.Get("Content-Type")) {
 			slug, fields = checkJSON(body, limits)
 		}
 		if slug != "" {
 			w.Header().Set("Connection", "close") // what is left of the body is not read
-			problem.Write(w, r, problem.New(slug).WithErrors(fields...))
+			p := problem.New(slug).WithErrors(fields...)
+			if slug == problem.UnsupportedMediaType && len(types) > 1 {
+				p = p.WithDetail("Send it uncompressed, as one of the media types that the operation's documentation lists; JSON in UTF-8.")
+			}
+			problem.Write(w, r, p)
 			return
 		}
 		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
@@ -71,11 +82,11 @@ func checkBody(op *huma.Operation, next http.Handler) http.Handler {
 	})
 }
 
-func readBody(w http.ResponseWriter, r *http.Request, wanted bool, limit int64) ([]byte, problem.Slug) {
+func readBody(w http.ResponseWriter, r *http.Request, types []string, limit int64) ([]byte, problem.Slug) {
 	if e := r.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
 		return nil, problem.UnsupportedMediaType
 	}
-	if !wanted {
+	if types == nil {
 		limit = 0
 	}
 	if r.ContentLength > limit {
@@ -90,10 +101,37 @@ func readBody(w http.ResponseWriter, r *http.Request, wanted bool, limit int64) 
 		return nil, problem.RequestTimeout
 	case err != nil:
 		return nil, problem.BadRequest
-	case len(body) > 0 && !edge.IsJSON(r.Header.Get("Content-Type")):
+	case len(body) > 0 && !taken(r.Header.Get("Content-Type"), types):
 		return nil, problem.UnsupportedMediaType
 	}
 	return body, ""
+}
+
+// takes lists the media types of an operation's body; nil is no body.
+func takes(op *huma.Operation) []string {
+	if op.RequestBody == nil {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(op.RequestBody.Content))
+}
+
+// taken reports whether a Content-Type is one of types; JSON is in UTF-8, and a
+// table's parameters are for whoever reads it.
+func taken(contentType string, types []string) bool {
+	for _, t := range types {
+		if t == tableType && isTable(contentType) || edge.IsMedia(contentType, t) {
+			return true
+		}
+	}
+	return false
+}
+
+// tableType is the only type of body that is not JSON.
+const tableType = "text/csv"
+
+func isTable(contentType string) bool {
+	media, _, err := mime.ParseMediaType(contentType)
+	return err == nil && media == tableType
 }
 
 func checkJSON(body []byte, limits strictjson.Limits) (problem.Slug, []problem.Field) {

@@ -42,7 +42,7 @@ type workflowStep struct {
 
 // WorkflowContent is what of a workflow is its draft. What is not given stays.
 type WorkflowContent struct {
-	TriggerType       *string         `json:"trigger_type,omitempty" enum:"post_surgery,webhook,schedule,appointment,appointment.booked,appointment.rescheduled,appointment.edited,appointment.checked_in,appointment.completed,appointment.no_show,appointment.cancelled"`
+	TriggerType       *string         `json:"trigger_type,omitempty" enum:"post_surgery,webhook,schedule,appointment,appointment.requested,appointment.booked,appointment.rescheduled,appointment.edited,appointment.checked_in,appointment.completed,appointment.no_show,appointment.cancelled"`
 	TargetSurgeryType *string         `json:"target_surgery_type,omitempty" maxLength:"100" doc:"Only for this surgery; empty for any."`
 	DayLength         *string         `json:"day_length,omitempty" maxLength:"40" doc:"For rehearsals: the length of a day, such as 10s; 0s for calendar days."`
 	SendAt            *string         `json:"send_at,omitempty" pattern:"^(([01][0-9]|2[0-3]):[0-5][0-9])?$" doc:"Local time of day steps, 15:04; empty for the clinic's own."`

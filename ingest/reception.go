@@ -115,7 +115,7 @@ func (r *Reception) receive(v visit) {
 	// Not the reception's own context: what was begun is answered.
 	ctx, cancel := context.WithTimeout(context.Background(), receptionPatience)
 	defer cancel()
-	out, err := r.desk.ReceiveAs(ctx, v.Tenant, store.Hand{Actor: "system:nats"}, kind, v.Data)
+	out, err := r.desk.ReceiveMessage(ctx, v.Tenant, store.Hand{Actor: "system:nats"}, kind, v.Header, v.Data)
 	if err == nil {
 		r.give(v, out)
 		return

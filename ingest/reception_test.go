@@ -212,3 +212,27 @@ func TestAnEventIsWhatItsSubjectSays(t *testing.T) {
 		}
 	})
 }
+
+func TestACloudEventIsTakenInEitherMode(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newCounter(t)
+		clinic := tenant.NewID()
+		data := `{"appointment":{"id":"A1","starts_at":"2026-12-01T14:30:00+09:00"}}`
+		receipt := func(want string) stream.Answer {
+			return func(event string, said []byte) {
+				var r intake.Receipt
+				if err := json.Unmarshal(said, &r); err != nil || event != want || r.Status != intake.Accepted {
+					t.Errorf("%s: %s, %v", event, said, err)
+				}
+			}
+		}
+		binary := map[string][]string{"ce-specversion": {"1.0"}, "ce-id": {"1"}, "ce-source": {"emr"}, "ce-type": {"appointment.booked"}}
+		c.Take(stream.Said{Tenant: clinic, Kind: "booked", Header: binary, Data: []byte(data), Waits: true}, receipt("emr#1"))
+		whole := `{"specversion":"1.0","id":"2","source":"emr","type":"appointment.booked","data":` + data + `}`
+		c.Take(stream.Said{Tenant: clinic, Kind: "booked", Header: map[string][]string{"Content-Type": {"application/cloudevents+json"}}, Data: []byte(whole), Waits: true}, receipt("emr#2"))
+		if _, kept, _ := c.settle(3 * time.Second); fmt.Sprint(kept[clinic]) != "[emr#1 emr#2]" {
+			t.Errorf("kept %v", kept)
+		}
+	})
+}

@@ -18,6 +18,7 @@ type Kind string
 
 // The kinds of event.
 const (
+	Requested   Kind = "requested" // somebody wishes for it; nobody has confirmed it
 	Booked      Kind = "booked"
 	Rescheduled Kind = "rescheduled"
 	Edited      Kind = "edited" // anything but its status
@@ -28,7 +29,7 @@ const (
 )
 
 // Kinds lists every kind.
-var Kinds = []Kind{Booked, Rescheduled, Edited, CheckedIn, Completed, NoShow, Cancelled}
+var Kinds = []Kind{Requested, Booked, Rescheduled, Edited, CheckedIn, Completed, NoShow, Cancelled}
 
 // Prefix comes before a kind in the name of an event: appointment.booked.
 const Prefix = "appointment."
@@ -41,6 +42,7 @@ type Status string
 
 // The statuses.
 const (
+	HasRequested Status = "requested"
 	Scheduled    Status = "scheduled"
 	HasCheckedIn Status = "checked_in"
 	HasCompleted Status = "completed"
@@ -48,9 +50,14 @@ const (
 	HasCancelled Status = "cancelled"
 )
 
+// Statuses lists every status.
+var Statuses = []Status{HasRequested, Scheduled, HasCheckedIn, HasCompleted, HasNotShown, HasCancelled}
+
 // Status is what an event of the kind makes of an appointment; "" leaves it.
 func (k Kind) Status() Status {
 	switch k {
+	case Requested:
+		return HasRequested
 	case Booked, Rescheduled:
 		return Scheduled
 	case CheckedIn:
@@ -83,9 +90,19 @@ func (r Rank) Compare(o Rank) int {
 // Change is what one event says of an appointment; what is nil it leaves.
 type Change struct {
 	Rank
-	Kind    Kind
+	Kind Kind
+	// Stands is the status that the source said, where it says how things stand
+	// and not what happened: it holds whatever kind was made of it.
+	Stands  Status
 	When    *When
 	Surgery *string
+}
+
+func (c Change) status() Status {
+	if c.Stands != "" {
+		return c.Stands
+	}
+	return c.Kind.Status()
 }
 
 // When is a date, and a time of day if one is known, as the clinic's clocks
@@ -110,7 +127,7 @@ func Fold(changes []Change) State {
 	ordered := slices.SortedFunc(slices.Values(changes), func(a, b Change) int { return a.Compare(b.Rank) })
 	s := State{Status: Scheduled}
 	for _, c := range ordered {
-		if to := c.Kind.Status(); to != "" {
+		if to := c.status(); to != "" {
 			s.Status = to
 		}
 		if c.When != nil {

@@ -19,6 +19,9 @@ func change(t *rapid.T, i int) Change {
 		Rank: Rank{Sequence: rapid.Int64Range(0, 4).Draw(t, "sequence"), At: time.Unix(rapid.Int64Range(0, 4).Draw(t, "at"), 0), ID: fmt.Sprint("e", i)},
 		Kind: rapid.SampledFrom(Kinds).Draw(t, "kind"),
 	}
+	if rapid.Bool().Draw(t, "stands") {
+		c.Stands = rapid.SampledFrom(Statuses).Draw(t, "status")
+	}
 	if rapid.Bool().Draw(t, "dated") {
 		c.When = &When{Date: fmt.Sprintf("2026-12-%02d", 1+i)}
 	}
@@ -115,7 +118,7 @@ func TestAnEventIsReadWhole(t *testing.T) {
 }
 
 func FuzzDecode(f *testing.F) {
-	for _, s := range []string{whole, `{}`, `[]`, `{"id":1}`, `{"appointment":null}`, `{"appointment":{"time":"25:00"}}`, `{"type":"x","type":"y"}`, "\xff", `{"id":"` + strings.Repeat("가", 300) + `"}`} {
+	for _, s := range []string{whole, `{}`, `[]`, `{"id":1}`, `{"appointment":null}`, `{"appointment":{"time":"25:00"}}`, `{"type":"x","type":"y"}`, `{"id":"e1","status":"scheduled","appointment":{"id":"A-1","date":"2026-12-01"}}`, `{"id":"e1","status":"gone","type":"appointment.booked","appointment":{"id":"A-1"}}`, "\xff", `{"id":"` + strings.Repeat("가", 300) + `"}`} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -128,11 +131,17 @@ func FuzzDecode(f *testing.F) {
 			}
 			return
 		}
-		if e.ID == "" || e.Appointment == "" || e.Kind == "" || e.Sequence < 0 || (e.Kind == Booked && e.When == nil && e.StartsAt.IsZero()) || !json.Valid(e.Raw) {
+		if e.ID == "" || e.Appointment == "" || (e.Kind == "") == (e.Stands == "") || e.Sequence < 0 || (e.Stands == Scheduled && e.When == nil && e.StartsAt.IsZero()) || (e.Kind == Booked && e.When == nil && e.StartsAt.IsZero()) || !json.Valid(e.Raw) {
 			t.Fatalf("%q is taken for an event", b)
 		}
 		if e.When != nil && e.When.Starts(time.UTC).IsZero() {
 			t.Fatalf("%q has a date that is none", b)
+		}
+		if e.Stands != "" {
+			if _, problems := DecodeAs(b, Booked); len(problems) == 0 {
+				t.Fatalf("%q says what happened and where it stands", b)
+			}
+			return
 		}
 		// Where its subject says what it is, it may say the same or nothing.
 		as, problems := DecodeAs(b, e.Kind)

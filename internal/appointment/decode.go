@@ -16,8 +16,12 @@ import (
 
 // Event is one event as a clinic's system says it.
 type Event struct {
-	ID       string
+	ID string
+	// Kind is what happened; or Stands is where the appointment stands now, of a
+	// source that knows only that, and Kind is "" until it is compared with what
+	// was known ([Became]).
 	Kind     Kind
+	Stands   Status
 	Source   string
 	Sequence int64     // 0: none
 	At       time.Time // zero: not said
@@ -35,9 +39,9 @@ type Event struct {
 
 // Patient is how an event names the patient; the zero value names none.
 type Patient struct {
-	ExternalID string `json:"external_id"`
-	Name       string `json:"name"`
-	Phone      string `json:"phone"`
+	ExternalID string `json:"external_id,omitempty"`
+	Name       string `json:"name,omitempty"`
+	Phone      string `json:"phone,omitempty"`
 	// Create lets a patient that is not known be created.
 	Create bool `json:"-"`
 }
@@ -51,23 +55,37 @@ type Problem struct {
 // MaxEvent bounds one event, in bytes.
 const MaxEvent = 16 << 10
 
+// wire is an event in the product's own words. What it is written as is
+// compared with what comes again under the same id: a field is only ever added,
+// and left out where it is empty.
 type wire struct {
-	ID            string    `json:"id"`
-	Type          string    `json:"type"`
-	Source        string    `json:"source"`
-	Sequence      int64     `json:"sequence"`
-	At            *string   `json:"at"`
-	CreatePatient *bool     `json:"create_patient"`
-	Patient       Patient   `json:"patient"`
-	Appointment   wireState `json:"appointment"`
+	ID            string    `json:"id,omitempty"`
+	Type          string    `json:"type,omitempty"`
+	Status        *string   `json:"status,omitempty"`
+	Source        string    `json:"source,omitempty"`
+	Sequence      int64     `json:"sequence,omitempty"`
+	At            *string   `json:"at,omitempty"`
+	CreatePatient *bool     `json:"create_patient,omitempty"`
+	Patient       Patient   `json:"patient,omitzero"`
+	Appointment   wireState `json:"appointment,omitzero"`
 }
 
 type wireState struct {
-	ID          string  `json:"id"`
-	StartsAt    *string `json:"starts_at"`
-	Date        *string `json:"date"`
-	Time        *string `json:"time"`
-	SurgeryType *string `json:"surgery_type"`
+	ID          string  `json:"id,omitempty"`
+	StartsAt    *string `json:"starts_at,omitempty"`
+	Date        *string `json:"date,omitempty"`
+	Time        *string `json:"time,omitempty"`
+	SurgeryType *string `json:"surgery_type,omitempty"`
+}
+
+// canonical is the event in the product's own words: what is kept does not
+// depend on the format in which it came.
+func (w wire) canonical() []byte {
+	b, err := json.Marshal(w)
+	if err != nil {
+		panic(err) // strings, numbers and booleans only
+	}
+	return b
 }
 
 var sourceName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,63}$`)
@@ -79,38 +97,63 @@ const DefaultSource = "clinic"
 func Decode(raw []byte) (Event, []Problem) { return DecodeAs(raw, "") }
 
 // DecodeAs reads one event of which something else, such as its subject, says
-// what kind it is: it may leave its type out, and may not say another.
+// what kind it is: it may leave its type out, and may not say another. A
+// CloudEvent in structured mode is read as one.
 func DecodeAs(raw []byte, kind Kind) (Event, []Problem) {
-	if len(raw) > MaxEvent {
-		return Event{}, []Problem{{"", "too-large"}}
+	if problems := check(raw); len(problems) > 0 {
+		return Event{}, problems
 	}
-	if err := strictjson.Check(raw, strictjson.Limits{FoldCase: true}); err != nil {
-		if e, ok := errors.AsType[*strictjson.Error](err); ok {
-			return Event{}, []Problem{{e.Pointer, string(e.Code)}}
-		}
-		return Event{}, []Problem{{"", "malformed"}}
+	if isCloudEvent(raw) {
+		return decodeStructured(raw, kind)
 	}
-	var w wire
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&w); err != nil {
-		if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-			return Event{ID: w.ID}, []Problem{{"/" + strings.ReplaceAll(e.Field, ".", "/"), "wrong-type"}}
-		}
-		return Event{ID: w.ID}, []Problem{{"", "unknown-field"}} // its name is the caller's
+	w, problems := decodeWire(raw)
+	if len(problems) > 0 {
+		return Event{ID: w.ID}, problems
 	}
-	r := reading{e: Event{ID: w.ID, Sequence: w.Sequence, Appointment: w.Appointment.ID, Surgery: w.Appointment.SurgeryType, Patient: w.Patient, Raw: raw}}
+	var r reading
 	switch {
 	case kind == "":
 	case w.Type == "":
 		w.Type = kind.Type()
 		// What is kept, and compared with what comes again, is whole.
-		r.e.Raw = slices.Concat([]byte(`{"type":"`+w.Type+`",`), bytes.TrimLeft(raw, " \t\r\n")[1:])
+		raw = slices.Concat([]byte(`{"type":"`+w.Type+`",`), bytes.TrimLeft(raw, " \t\r\n")[1:])
 	case w.Type != kind.Type():
 		r.fault("/type", "not-the-subject")
 	}
 	r.event(w)
+	r.e.Raw = raw
 	return r.e, r.problems
+}
+
+// check refuses what two readers could read in two ways.
+func check(raw []byte) []Problem {
+	if len(raw) > MaxEvent {
+		return []Problem{{"", "too-large"}}
+	}
+	err := strictjson.Check(raw, strictjson.Limits{FoldCase: true})
+	if e, ok := errors.AsType[*strictjson.Error](err); ok {
+		return []Problem{{e.Pointer, string(e.Code)}}
+	}
+	if err != nil {
+		return []Problem{{"", "malformed"}}
+	}
+	return nil
+}
+
+func decodeWire(raw []byte) (w wire, problems []Problem) {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&w); err != nil {
+		return w, []Problem{misread(err)}
+	}
+	return w, nil
+}
+
+func misread(err error) Problem {
+	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		return Problem{"/" + strings.ReplaceAll(e.Field, ".", "/"), "wrong-type"}
+	}
+	return Problem{"", "unknown-field"} // its name is the caller's
 }
 
 type reading struct {
@@ -123,6 +166,7 @@ func (r *reading) fault(pointer, code string) {
 }
 
 func (r *reading) event(w wire) {
+	r.e = Event{ID: w.ID, Sequence: w.Sequence, Appointment: w.Appointment.ID, Surgery: w.Appointment.SurgeryType, Patient: w.Patient}
 	r.text("/id", w.ID, true, 200)
 	r.text("/appointment/id", w.Appointment.ID, true, 200)
 	r.text("/patient/external_id", w.Patient.ExternalID, false, 200)
@@ -131,10 +175,7 @@ func (r *reading) event(w wire) {
 	if w.Appointment.SurgeryType != nil {
 		r.text("/appointment/surgery_type", *w.Appointment.SurgeryType, false, 100)
 	}
-	r.e.Kind = Kind(strings.TrimPrefix(w.Type, Prefix))
-	if !slices.Contains(Kinds, r.e.Kind) {
-		r.fault("/type", "not-in-list")
-	}
+	r.happened(w)
 	r.e.Source = w.Source
 	if w.Source == "" {
 		r.e.Source = DefaultSource
@@ -150,6 +191,24 @@ func (r *reading) event(w wire) {
 	}
 	r.e.Patient.Create = w.CreatePatient == nil || *w.CreatePatient
 	r.when(w.Appointment)
+}
+
+// happened reads the kind of event, or the status in its place.
+func (r *reading) happened(w wire) {
+	switch {
+	case w.Status == nil:
+		r.e.Kind = Kind(strings.TrimPrefix(w.Type, Prefix))
+		if !slices.Contains(Kinds, r.e.Kind) {
+			r.fault("/type", "not-in-list")
+		}
+	case w.Type != "":
+		r.fault("/status", "with-type")
+	default:
+		r.e.Stands = Status(*w.Status)
+		if !slices.Contains(Statuses, r.e.Stands) {
+			r.fault("/status", "not-in-list")
+		}
+	}
 }
 
 func (r *reading) when(a wireState) {
@@ -173,7 +232,7 @@ func (r *reading) when(a wireState) {
 		}
 	case a.Time != nil:
 		r.fault("/appointment/date", "missing")
-	case r.e.Kind == Booked || r.e.Kind == Rescheduled:
+	case r.e.Kind == Booked || r.e.Kind == Rescheduled || r.e.Stands == Scheduled:
 		r.fault("/appointment/starts_at", "missing")
 	}
 }

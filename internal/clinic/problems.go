@@ -49,8 +49,8 @@ func noTemplate(i int, s Step) workflow.Problem {
 // appointment, or the event of a webhook; appointment is any event of one, among
 // which the trigger nodes of a drawing choose.
 var TriggerTypes = []string{
-	"post_surgery", "webhook", "schedule", "appointment", "appointment.booked", "appointment.rescheduled", "appointment.edited",
-	"appointment.checked_in", "appointment.completed", "appointment.no_show", "appointment.cancelled",
+	"post_surgery", "webhook", "schedule", "appointment", "appointment.requested", "appointment.booked", "appointment.rescheduled",
+	"appointment.edited", "appointment.checked_in", "appointment.completed", "appointment.no_show", "appointment.cancelled",
 }
 
 var anyEvent = workflow.Problem{

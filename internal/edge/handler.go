@@ -124,12 +124,16 @@ func ValidOrigin(s string) bool {
 
 // IsJSON reports whether a Content-Type is application/json, in UTF-8 if it
 // names a charset.
-func IsJSON(contentType string) bool {
-	if contentType == "application/json" {
+func IsJSON(contentType string) bool { return IsMedia(contentType, "application/json") }
+
+// IsMedia is [IsJSON] for another type that JSON goes by, such as
+// application/fhir+json.
+func IsMedia(contentType, want string) bool {
+	if contentType == want {
 		return true
 	}
 	media, params, err := mime.ParseMediaType(contentType)
-	if err != nil || media != "application/json" {
+	if err != nil || media != want {
 		return false
 	}
 	for name, value := range params {

@@ -48,6 +48,7 @@ const (
 	NothingDue       Reason = "no_steps"
 	PayloadGone      Reason = "payload_unreadable"
 	AlreadyRan       Reason = "already_ran"
+	NothingNew       Reason = "nothing_new" // a source that says how things stand said the same again
 	Planned          Reason = "planned"
 )
 
@@ -96,6 +97,7 @@ var reasons = map[Reason][2]string{
 	NothingDue:           {"the workflow has no step for this", "해당하는 단계가 없음"},
 	PayloadGone:          {"the payload cannot be read any more", "내용을 더 이상 읽을 수 없음"},
 	AlreadyRan:           {"this workflow already ran for this trigger", "이미 실행된 트리거"},
+	NothingNew:           {"it says nothing that was not known", "이미 알고 있는 내용과 같음"},
 	RateLimited:          {"it waits its turn: the account's rate is used up", "계정의 발송 속도 한도로 순서를 기다리는 중"},
 	GatewayThrottled:     {"it waits: the gateway asks for fewer requests", "발송사의 속도 제한으로 대기 중"},
 	GatewayDown:          {"it waits: the gateway cannot be reached or fails", "발송사 장애로 대기 중"},

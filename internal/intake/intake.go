@@ -83,6 +83,27 @@ func (d *Desk) ReceiveAs(ctx context.Context, id tenant.ID, by store.Hand, kind 
 	return d.Keep(ctx, id, by, e)
 }
 
+// ReceiveBinary is [Desk.ReceiveAs] of a CloudEvent whose context is in headers;
+// see [appointment.DecodeBinary].
+func (d *Desk) ReceiveBinary(ctx context.Context, id tenant.ID, by store.Hand, kind appointment.Kind, header map[string][]string, contentType string, data []byte) (Receipt, error) {
+	e, problems := appointment.DecodeBinary(header, contentType, bytes.TrimSpace(data), kind)
+	if len(problems) > 0 {
+		return reject(e.ID, faults(problems)...), nil
+	}
+	return d.Keep(ctx, id, by, e)
+}
+
+// ReceiveMessage is [Desk.ReceiveAs] of a message with headers, in whichever
+// mode it has a CloudEvent, or none.
+func (d *Desk) ReceiveMessage(ctx context.Context, id tenant.ID, by store.Hand, kind appointment.Kind, header map[string][]string, data []byte) (Receipt, error) {
+	for name := range header {
+		if appointment.IsCloudHeader(name) {
+			return d.ReceiveBinary(ctx, id, by, kind, header, "", data)
+		}
+	}
+	return d.ReceiveAs(ctx, id, by, kind, data)
+}
+
 func faults(list []appointment.Problem) (out []Fault) {
 	for _, p := range list {
 		out = append(out, Fault(p))
@@ -116,8 +137,12 @@ func (d *Desk) Keep(ctx context.Context, id tenant.ID, by store.Hand, e appointm
 		return reject(e.ID, Fault{"/id", "idempotency-conflict"}), nil
 	case store.Accepted, store.Duplicate:
 	}
+	var trigger *uuid.UUID
+	if r.Trigger != uuid.Nil {
+		trigger = &r.Trigger
+	}
 	return Receipt{
-		EventID: e.ID, Status: string(r.Status), AppointmentID: &r.Appointment, TriggerID: &r.Trigger, Late: r.Late, Version: r.Version,
+		EventID: e.ID, Status: string(r.Status), AppointmentID: &r.Appointment, TriggerID: trigger, Late: r.Late, Version: r.Version,
 		Moved: r.Plans.Moved, Added: r.Plans.Added, Cancelled: r.Plans.Cancelled, Kept: r.Plans.Kept,
 		InFlight: append([]uuid.UUID{}, r.Plans.InFlight...),
 	}, nil

@@ -33,7 +33,9 @@ type AppointmentReceipt struct {
 	// Why is the reason of a refusal.
 	Why         event.Reason
 	Appointment uuid.UUID
-	Trigger     uuid.UUID
+	// Trigger is zero for a duplicate that was not kept again: a source that says
+	// how things stand, and without an order, said nothing new.
+	Trigger uuid.UUID
 	// Late says that a newer event was known already: this one is kept, and
 	// changed nothing that the newer one had said.
 	Late    bool
@@ -60,16 +62,21 @@ VALUES ($1, $2, $3, $4, $5, (SELECT app_now()), (SELECT app_now()), (SELECT app_
 ON CONFLICT (tenant_id, source, external_id) WHERE external_id IS NOT NULL DO NOTHING`
 
 const selectAppointmentChanges = `
-SELECT v.sequence, v.at, v.event_id, v.kind, coalesce(v.appointment_date::text, ''), v.appointment_time, v.surgery_type
+SELECT v.sequence, v.at, v.event_id, v.kind, coalesce(v.stands, ''), coalesce(v.appointment_date::text, ''), v.appointment_time, v.surgery_type
 FROM   appointment_events v WHERE v.tenant_id = $1 AND v.appointment_id = $2`
 
 const insertAppointmentTrigger = `
 INSERT INTO triggers (tenant_id, id, kind, source, event_id, event_type, body_hash, payload, payload_key, wake_at, received_at)
 VALUES ($1, $2, 'appointment', $3, $4, $5, $6, $7, $8, (SELECT app_now()), (SELECT app_now()))`
 
+// It starts nothing, and what it says is with those before it.
+const insertQuietTrigger = `
+INSERT INTO triggers (tenant_id, id, kind, source, event_id, event_type, body_hash, state, reason, planned_at, received_at)
+VALUES ($1, $2, 'appointment', 'appointment', $3, $4, $5, 'ignored', $6, (SELECT app_now()), (SELECT app_now()))`
+
 const insertAppointmentEvent = `
-INSERT INTO appointment_events (tenant_id, id, event_id, appointment_id, trigger_id, kind, sequence, at, late, appointment_date, appointment_time, surgery_type, received_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, nullif($10::text, '')::date, $11, $12, (SELECT app_now()))
+INSERT INTO appointment_events (tenant_id, id, event_id, appointment_id, trigger_id, kind, sequence, at, late, appointment_date, appointment_time, surgery_type, stands, received_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, nullif($10::text, '')::date, $11, $12, nullif($13::text, ''), (SELECT app_now()))
 ON CONFLICT (tenant_id, event_id) DO NOTHING`
 
 const updateAppointment = `
@@ -100,7 +107,7 @@ func (db *DB) AcceptAppointmentEvent(ctx context.Context, id tenant.ID, e Appoin
 	}
 	for range 5 {
 		err = db.asWorker(ctx, func(tx pgx.Tx) (err error) {
-			k := keeping{db: db, tx: tx, id: id, e: &e}
+			k := keeping{db: db, tx: tx, id: id, e: &e, kind: e.Kind}
 			if err := k.keep(ctx, again); err != nil {
 				return err
 			}
@@ -138,7 +145,11 @@ type keeping struct {
 	zone *time.Location
 	now  time.Time
 	was  *Appointment
-	out  AppointmentReceipt
+	// kind is the event's, or what was made of where it stands.
+	kind appointment.Kind
+	// quiet says that it is kept for its place in the order alone.
+	quiet bool
+	out   AppointmentReceipt
 }
 
 func (k *keeping) keep(ctx context.Context, again func(*Replanning) NewPlan) error {
@@ -164,6 +175,17 @@ func (k *keeping) keep(ctx context.Context, again func(*Replanning) NewPlan) err
 	}
 	mine := k.change()
 	k.out.Late = len(changes) > 0 && mine.Compare(before.Last) < 0
+	if mine.Stands != "" {
+		// What has an order of its own is kept even where it says nothing new:
+		// it may be newer than what comes late.
+		if len(changes) > 0 && k.e.Sequence == 0 && k.e.At.IsZero() && !mine.Says(before) {
+			k.out.Status, k.out.Version = Duplicate, k.was.Version
+			return nil
+		}
+		known := appointment.Before(changes, mine.Rank)
+		mine.Kind = appointment.Became(known, mine.Stands, mine.When)
+		k.kind, k.quiet = mine.Kind, known != nil && !mine.Says(*known)
+	}
 	if err := k.write(ctx, mine); err != nil {
 		return err
 	}
@@ -172,7 +194,7 @@ func (k *keeping) keep(ctx context.Context, again func(*Replanning) NewPlan) err
 		return err
 	}
 	return audit(ctx, k.tx, k.id, AuditEntry{
-		Hand: k.e.Hand, Action: k.e.Kind.Type(), Subject: "appointment", SubjectID: k.out.Appointment, Patients: []uuid.UUID{k.was.Patient},
+		Hand: k.e.Hand, Action: k.kind.Type(), Subject: "appointment", SubjectID: k.out.Appointment, Patients: []uuid.UUID{k.was.Patient},
 		Detail: map[string]any{"trigger": k.out.Trigger, "late": k.out.Late, "runs": k.out.Plans.Runs, "in_flight": len(k.out.Plans.InFlight)},
 	})
 }
@@ -250,7 +272,7 @@ func (k *keeping) changes(ctx context.Context) (list []appointment.Change, s app
 	list, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (c appointment.Change, err error) {
 		var date string
 		var at pgtype.Time
-		if err := row.Scan(&c.Sequence, &c.At, &c.ID, &c.Kind, &date, &at, &c.Surgery); err != nil || date == "" {
+		if err := row.Scan(&c.Sequence, &c.At, &c.ID, &c.Kind, &c.Stands, &date, &at, &c.Surgery); err != nil || date == "" {
 			return c, err
 		}
 		c.When = &appointment.When{Date: date}
@@ -265,7 +287,7 @@ func (k *keeping) changes(ctx context.Context) (list []appointment.Change, s app
 
 // change is what this event says, by the clinic's clocks.
 func (k *keeping) change() appointment.Change {
-	c := appointment.Change{Rank: appointment.Rank{Sequence: k.e.Sequence, At: k.e.At, ID: k.e.ID}, Kind: k.e.Kind, When: k.e.When, Surgery: k.e.Surgery}
+	c := appointment.Change{Rank: appointment.Rank{Sequence: k.e.Sequence, At: k.e.At, ID: k.e.ID}, Kind: k.e.Kind, Stands: k.e.Stands, When: k.e.When, Surgery: k.e.Surgery}
 	if c.At.IsZero() {
 		c.At = k.now
 	}
@@ -281,8 +303,13 @@ func (k *keeping) write(ctx context.Context, c appointment.Change) error {
 	own := seal.NewKey()
 	hash := bodyHash(blinds(k.keys, indexBody, string(k.e.Raw))).written()
 	// The id is unique among all sources here; the trigger's source is one.
-	_, err := k.tx.Exec(ctx, insertAppointmentTrigger, k.id, k.out.Trigger, "appointment", k.e.ID, k.e.Kind.Type(), hash,
-		own.Seal(k.e.Raw, column(k.id, "triggers", "payload", k.out.Trigger)), k.keys.Wrap(own, payloadKeyAAD(k.id, "triggers", k.out.Trigger)))
+	var err error
+	if k.quiet {
+		_, err = k.tx.Exec(ctx, insertQuietTrigger, k.id, k.out.Trigger, k.e.ID, k.kind.Type(), hash, string(event.NothingNew))
+	} else {
+		_, err = k.tx.Exec(ctx, insertAppointmentTrigger, k.id, k.out.Trigger, "appointment", k.e.ID, k.kind.Type(), hash,
+			own.Seal(k.e.Raw, column(k.id, "triggers", "payload", k.out.Trigger)), k.keys.Wrap(own, payloadKeyAAD(k.id, "triggers", k.out.Trigger)))
+	}
 	if unique(err) {
 		return errOnceMore
 	}
@@ -290,7 +317,7 @@ func (k *keeping) write(ctx context.Context, c appointment.Change) error {
 		return err
 	}
 	date, at := split(c.When)
-	tag, err := k.tx.Exec(ctx, insertAppointmentEvent, k.id, uuid.Must(uuid.NewV7()), k.e.ID, k.was.ID, k.out.Trigger, string(c.Kind), c.Sequence, c.At, k.out.Late, date, at, c.Surgery)
+	tag, err := k.tx.Exec(ctx, insertAppointmentEvent, k.id, uuid.Must(uuid.NewV7()), k.e.ID, k.was.ID, k.out.Trigger, string(c.Kind), c.Sequence, c.At, k.out.Late, date, at, c.Surgery, string(c.Stands))
 	if err == nil && tag.RowsAffected() == 0 {
 		return errOnceMore
 	}
