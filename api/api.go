@@ -120,7 +120,9 @@ func (a *API) routes(mux *http.ServeMux) {
 	register(a, liftOptOut(a.config.DB))
 	register(a, mergePatient(a.config.DB))
 	register(a, simulateWorkflow(a.config.DB, a.config.Rules))
-	register(a, receiveAppointmentEvents(&intake.Desk{Ledger: a.config.DB, Again: a.config.Again, Phones: a.config.Phones}))
+	desk := &intake.Desk{Ledger: a.config.DB, Again: a.config.Again, Phones: a.config.Phones}
+	register(a, receiveAppointmentEvents(desk))
+	register(a, receiveAppointmentTable(desk))
 	register(a, listAppointments(a.config.DB))
 	register(a, getAppointment(a.config.DB))
 	register(a, listParked(a.config.DB))

@@ -71,7 +71,7 @@ func checkBody(op *huma.Operation, next http.Handler) http.Handler {
 		if slug != "" {
 			w.Header().Set("Connection", "close") // what is left of the body is not read
 			p := problem.New(slug).WithErrors(fields...)
-			if slug == problem.UnsupportedMediaType && len(types) > 1 {
+			if slug == problem.UnsupportedMediaType && len(types) > 0 && !slices.Equal(types, []string{"application/json"}) {
 				p = p.WithDetail("Send it uncompressed, as one of the media types that the operation's documentation lists; JSON in UTF-8.")
 			}
 			problem.Write(w, r, p)

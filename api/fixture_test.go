@@ -105,9 +105,14 @@ func (s *server) do(method, target, key string) *httptest.ResponseRecorder {
 // send sends a body as JSON, where there is one.
 func (s *server) send(method, target, key, body string) *httptest.ResponseRecorder {
 	s.t.Helper()
+	return s.sendAs(method, target, key, "application/json", body)
+}
+
+func (s *server) sendAs(method, target, key, contentType, body string) *httptest.ResponseRecorder {
+	s.t.Helper()
 	r := httptest.NewRequest(method, "/", strings.NewReader(body))
 	if body != "" {
-		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("Content-Type", contentType)
 	}
 	if method == http.MethodPatch {
 		r.Header.Set("If-Match", "*")

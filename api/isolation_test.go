@@ -83,6 +83,7 @@ var bodies = map[string]string{
 	"merge-patient":              `{"into":"","dry_run":true}`,
 	"lift-opt-out":               `{"reason":"asked at the desk"}`,
 	"receive-appointment-events": bookedEvent("e1", "A-1"),
+	"receive-appointment-table":  "예약번호,차트번호,예약일,상태\nA-1,P-1,2026-12-01,예약완료\n",
 }
 
 // public are the paths without an operation, which tell nothing of any tenant.

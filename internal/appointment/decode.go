@@ -25,6 +25,9 @@ type Event struct {
 	Source   string
 	Sequence int64     // 0: none
 	At       time.Time // zero: not said
+	// Wall is At where only the clinic's clocks say it: its fields count, not its
+	// zone. It is zero where At is not.
+	Wall time.Time
 	// Appointment is the source's own number of it.
 	Appointment string
 	// StartsAt is an instant, or When says it by the clinic's clocks; neither

@@ -25,6 +25,9 @@ const (
 	Unavailable = "unavailable"
 )
 
+// conflict is the code of other words under an id that was used.
+const conflict = "idempotency-conflict"
+
 // Fault is something that is wrong with an event.
 type Fault struct {
 	Pointer string `json:"pointer"`
@@ -134,7 +137,7 @@ func (d *Desk) Keep(ctx context.Context, id tenant.ID, by store.Hand, e appointm
 	case store.Refused:
 		return reject(e.ID, Fault{"/patient", string(r.Why)}), nil
 	case store.Conflict:
-		return reject(e.ID, Fault{"/id", "idempotency-conflict"}), nil
+		return reject(e.ID, Fault{"/id", conflict}), nil
 	case store.Accepted, store.Duplicate:
 	}
 	var trigger *uuid.UUID

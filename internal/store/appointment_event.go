@@ -163,6 +163,9 @@ func (k *keeping) keep(ctx context.Context, again func(*Replanning) NewPlan) err
 		return err
 	}
 	k.zone = location(zone)
+	if w := k.e.Wall; !w.IsZero() {
+		k.e.At = time.Date(w.Year(), w.Month(), w.Day(), w.Hour(), w.Minute(), w.Second(), w.Nanosecond(), k.zone)
+	}
 	if known, err := k.known(ctx); known || err != nil {
 		return err
 	}
