@@ -2,9 +2,12 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -90,8 +93,55 @@ func TestTheAppointmentsPageWorks(t *testing.T) {
 		t.Errorf("%+v", again)
 	}
 	overNATS(t, data, first[0].AppointmentID)
+	asTables(t, p.http, key)
 	if out := command(t, "conserve", "--data", data); !strings.Contains(out, "holds") {
 		t.Errorf("conserve: %s", out)
+	}
+}
+
+// asTables sends the page's export as a file, and as what is put into a folder.
+func asTables(t *testing.T, base, key string) {
+	t.Helper()
+	const export = "../../docs/examples/appointments/export.csv"
+	keyFile := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(keyFile, []byte(key+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out := command(t, "appointments", "import", export, "--url", base, "--key-file", keyFile); !strings.Contains(out, "utf-8: 3 accepted, 0 with nothing new, 0 rejected") {
+		t.Error(out)
+	}
+	var out, help bytes.Buffer
+	if code := run(t.Context(), []string{"appointments", "import", export, "--url", "http://clinic.example.com", "--key-file", keyFile}, &out, &help); code != 1 || !strings.Contains(help.String(), "https") {
+		t.Errorf("%d %s", code, &help)
+	}
+	table, err := os.ReadFile(export)
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := t.TempDir()
+	path := filepath.Join(folder, "예약.csv")
+	wrong := strings.Replace(string(table), "노쇼", "???", 1)
+	then := time.Now().Add(-time.Minute)
+	if err := errors.Join(os.WriteFile(path, []byte(wrong), 0o600), os.Chtimes(path, then, then)); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan int)
+	go func() {
+		var out, help bytes.Buffer
+		ended <- run(ctx, []string{"appointments", "watch", folder, "--url", base, "--key-file", keyFile}, &out, &help)
+	}()
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); wait(t.Context(), 100*time.Millisecond) {
+		if _, err := os.Stat(filepath.Join(folder, "done", "예약.csv")); err == nil {
+			break
+		}
+	}
+	stop()
+	if code := <-ended; code != 0 {
+		t.Errorf("watch ended with %d", code)
+	}
+	if sheet, err := os.ReadFile(filepath.Join(folder, "rejected", "예약.csv")); err != nil || !strings.Contains(string(sheet), "상태 알 수 없는 값입니다") || strings.Contains(string(sheet), "A-201") {
+		t.Errorf("%s, %v", sheet, err)
 	}
 }
 

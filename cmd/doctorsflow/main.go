@@ -19,25 +19,26 @@ import (
 
 // cli is every command and flag; each flag is also an environment variable.
 type cli struct {
-	Serve     serveCommand     `cmd:"" help:"Run everything, or some roles, until SIGTERM."`
-	Check     checkCommand     `cmd:"" help:"Say what a start with these settings would refuse, and start nothing."`
-	Demo      demoCommand      `cmd:"" help:"See it work: a demo clinic, ten patients, real webhooks, a live timeline."`
-	Apply     applyCommand     `cmd:"" help:"Make a clinic be what a file says (templates, workflows, webhooks, patients)."`
-	Workflow  workflowCommand  `cmd:"" help:"List workflows and what is under way of them; migrate or stop it."`
-	Simulate  simulateCommand  `cmd:"" help:"Let time pass for a workflow: who would be sent what, when and why; or how two versions differ. Sends nothing."`
-	Why       whyCommand       `cmd:"" help:"Say why a patient did or did not get each message."`
-	Conserve  conserveCommand  `cmd:"" help:"Check that nothing was lost or doubled; fails if something was."`
-	Tenant    tenantCommand    `cmd:"" help:"List, pause and resume clinics; make API keys."`
-	Audit     auditCommand     `cmd:"" help:"Export a clinic's audit log, for the monthly review."`
-	VerifyLog verifyCommand    `cmd:"" name:"verify-audit" help:"Check that no row of the audit log, and no send, was touched; names the first that was."`
-	Patient   patientCommand   `cmd:"" help:"Find a patient by number; opt one out, or in again; erase one for good."`
-	Holidays  holidaysCommand  `cmd:"" help:"Show and tell public holidays, which business days leave out."`
-	Keys      keysCommand      `cmd:"" help:"Rotate the master key, or clinics' keys, while everything runs."`
-	Parked    parkedCommand    `cmd:"" help:"List, retry and drop the messages that wait for a human."`
-	Bench     benchCommand     `cmd:"" help:"Load the running path over HTTP and measure it, beside the ceilings of this machine."`
-	Simulator simulatorCommand `cmd:"" help:"Run the gateway simulator alone: NHN Alimtalk and SMS, with every trouble on call."`
-	Migrate   migrateCommand   `cmd:"" help:"Bring the schema of an external Postgres up to date."`
-	Version   versionCommand   `cmd:"" help:"Print the version."`
+	Serve        serveCommand        `cmd:"" help:"Run everything, or some roles, until SIGTERM."`
+	Check        checkCommand        `cmd:"" help:"Say what a start with these settings would refuse, and start nothing."`
+	Demo         demoCommand         `cmd:"" help:"See it work: a demo clinic, ten patients, real webhooks, a live timeline."`
+	Apply        applyCommand        `cmd:"" help:"Make a clinic be what a file says (templates, workflows, webhooks, patients)."`
+	Workflow     workflowCommand     `cmd:"" help:"List workflows and what is under way of them; migrate or stop it."`
+	Simulate     simulateCommand     `cmd:"" help:"Let time pass for a workflow: who would be sent what, when and why; or how two versions differ. Sends nothing."`
+	Why          whyCommand          `cmd:"" help:"Say why a patient did or did not get each message."`
+	Conserve     conserveCommand     `cmd:"" help:"Check that nothing was lost or doubled; fails if something was."`
+	Tenant       tenantCommand       `cmd:"" help:"List, pause and resume clinics; make API keys."`
+	Audit        auditCommand        `cmd:"" help:"Export a clinic's audit log, for the monthly review."`
+	VerifyLog    verifyCommand       `cmd:"" name:"verify-audit" help:"Check that no row of the audit log, and no send, was touched; names the first that was."`
+	Patient      patientCommand      `cmd:"" help:"Find a patient by number; opt one out, or in again; erase one for good."`
+	Appointments appointmentsCommand `cmd:"" help:"Send exports of practice software to the API: a file, or a folder's."`
+	Holidays     holidaysCommand     `cmd:"" help:"Show and tell public holidays, which business days leave out."`
+	Keys         keysCommand         `cmd:"" help:"Rotate the master key, or clinics' keys, while everything runs."`
+	Parked       parkedCommand       `cmd:"" help:"List, retry and drop the messages that wait for a human."`
+	Bench        benchCommand        `cmd:"" help:"Load the running path over HTTP and measure it, beside the ceilings of this machine."`
+	Simulator    simulatorCommand    `cmd:"" help:"Run the gateway simulator alone: NHN Alimtalk and SMS, with every trouble on call."`
+	Migrate      migrateCommand      `cmd:"" help:"Bring the schema of an external Postgres up to date."`
+	Version      versionCommand      `cmd:"" help:"Print the version."`
 }
 
 // failed is an error that a command has already explained on its output.

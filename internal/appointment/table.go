@@ -53,6 +53,8 @@ type TableOptions struct {
 	// Upload is unique among uploads: it makes the ids of rows that have no order
 	// of their own.
 	Upload string
+	// Large reads more than [MaxRows] rows: to send them part by part.
+	Large bool
 }
 
 // Row is a record that was read; its Event is whole where it has no problems,
@@ -107,7 +109,7 @@ func ReadTable(raw []byte, opt TableOptions) (*Table, []Problem) {
 		if strings.Join(record, "") == "" {
 			continue // what spreadsheets leave below a table
 		}
-		if len(t.Records) == MaxRows {
+		if len(t.Records) == MaxRows && !opt.Large {
 			return nil, []Problem{{"", "too-many"}}
 		}
 		t.Records, t.Lines = append(t.Records, record), append(t.Lines, at)
