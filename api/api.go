@@ -30,6 +30,8 @@ type Ledger interface {
 	Executions
 	Workflows
 	Appointments
+	MessageStats
+	Replays
 	OptOuts
 	Merges
 	Parked
@@ -52,6 +54,8 @@ type Config struct {
 	// Edge tells where requests come from, and counts those that prove nothing
 	// by address; nil does not count.
 	Edge *edge.Edge
+	// Settle is how long the answer to a replay waits for what comes of it.
+	Settle time.Duration
 	// Rates bounds what callers may ask.
 	Rates Rates
 	// Again is how the planner makes a run's plan anew: for what is published,
@@ -111,6 +115,12 @@ func (a *API) routes(mux *http.ServeMux) {
 	inner := newRouter(a.guard, a.strange, a.origin)
 	a.huma = huma.NewAPI(document(), inner)
 	register(a, listMessageLogs(a.config.DB))
+	register(a, getMessageStats(a.config.DB))
+	register(a, replayTrigger(a.config.DB, a.config.Settle))
+	register(a, startReplay(a.config.DB))
+	register(a, listReplays(a.config.DB))
+	register(a, getReplay(a.config.DB))
+	register(a, cancelReplay(a.config.DB))
 	register(a, listExecutions(a.config.DB))
 	register(a, executionPlan(a.config.DB))
 	register(a, stopExecution(a.config.DB))

@@ -89,8 +89,8 @@ func TestEveryReadIsAuditedOnceWithWhoseDataItWas(t *testing.T) {
 	}
 	l.fetch("/api/message-logs", l.mine.keys[auth.Owner], &shown)
 	for path, op := range operations(l.api.huma.OpenAPI()) {
-		if op.Method != http.MethodGet || strings.Contains(path, "{") {
-			continue
+		if op.Method != http.MethodGet || strings.Contains(path, "{") || shownBy[op.OperationID] != "" {
+			continue // of what is no list, its own test says so
 		}
 		before := len(l.mine.audited())
 		var list struct{ Data []json.RawMessage }

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -10,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
@@ -31,6 +33,12 @@ var idTable = map[place]func(c *seeded) string{
 	{"list-message-logs", "query", "patient_id"}:   func(c *seeded) string { return c.patient },
 	{"list-message-logs", "query", "workflow_id"}:  func(c *seeded) string { return c.workflow.String() },
 	{"list-message-logs", "query", "execution_id"}: func(c *seeded) string { return c.execution },
+	{"replay-trigger", "path", "id"}:               func(c *seeded) string { return c.trigger() },
+	{"replay-trigger", "body", "/workflow_id"}:     func(c *seeded) string { return c.workflow.String() },
+	{"get-replay", "path", "id"}:                   func(c *seeded) string { return c.replay() },
+	{"cancel-replay", "path", "id"}:                func(c *seeded) string { return c.replay() },
+	{"list-replays", "query", "cursor"}:            func(c *seeded) string { return c.cursor("/api/replays") },
+	{"get-message-stats", "query", "workflow_id"}:  func(c *seeded) string { return c.workflow.String() },
 	{"list-message-logs", "query", "cursor"}:       func(c *seeded) string { return c.cursor("/api/message-logs") },
 	{"list-executions", "query", "workflow_id"}:    func(c *seeded) string { return c.workflow.String() },
 	{"list-executions", "query", "patient_id"}:     func(c *seeded) string { return c.patient },
@@ -82,6 +90,9 @@ var bodies = map[string]string{
 	"opt-out-patient":            `{"channel":"sms","class":"marketing"}`,
 	"merge-patient":              `{"into":"","dry_run":true}`,
 	"lift-opt-out":               `{"reason":"asked at the desk"}`,
+	"replay-trigger":             `{"reason":"lost","name":"again","workflow_id":""}`,
+	"start-replay":               `{"since":"2026-11-01T00:00:00+09:00","reason":"lost"}`,
+	"cancel-replay":              `{"reason":"wrong source"}`,
 	"receive-appointment-events": bookedEvent("e1", "A-1"),
 	"receive-appointment-table":  "예약번호,차트번호,예약일,상태\nA-1,P-1,2026-12-01,예약완료\n",
 }
@@ -111,6 +122,12 @@ func (l *ledger) seed(o *office) *seeded {
 	}
 	for i := range parkedSeeds {
 		c.parkedSteps = append(c.parkedSteps, o.parked(fmt.Sprintf("010-0000-01%02d", i)).String())
+	}
+	l.count()
+	for range 2 {
+		if _, err := l.db.ReplaySource(l.t.Context(), o.tenant, store.SourceReplay{Source: "appointment", Since: time.Now(), Hand: store.Hand{Actor: "cli:test", Note: "seed"}}); err != nil {
+			l.t.Fatal(err)
+		}
 	}
 	for _, number := range []string{"A-1", "A-2"} {
 		if w := l.send(http.MethodPost, "/api/appointments/events", o.keys[auth.Integration], bookedEvent("seed-"+number, number)); w.Code != http.StatusOK {
@@ -164,6 +181,26 @@ func (c *seeded) twoVersions() string {
 	return c.versions
 }
 
+// trigger is that of one of the clinic's appointments.
+func (c *seeded) trigger() string {
+	c.l.t.Helper()
+	_, heard, err := c.l.db.AppointmentByID(c.l.t.Context(), c.tenant, c.appointment().ID)
+	if err != nil || len(heard) == 0 {
+		c.l.t.Fatal(heard, err)
+	}
+	return heard[0].Trigger.String()
+}
+
+// replay is one of the clinic's.
+func (c *seeded) replay() string {
+	c.l.t.Helper()
+	p, err := c.l.db.Replays(c.l.t.Context(), c.tenant, "", 1)
+	if err != nil || len(p.Rows) == 0 {
+		c.l.t.Fatal(p, err)
+	}
+	return p.Rows[0].ID.String()
+}
+
 // optOut gives an opt-out of the clinic's patient that stands.
 func (c *seeded) optOut() string {
 	c.l.t.Helper()
@@ -192,6 +229,14 @@ func (c *seeded) cursor(list string) string {
 
 var anID = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
 
+// shownBy are the queries of operations that are no lists.
+var shownBy = map[string]string{"get-message-stats": "group_by=workflow"}
+
+// queryOf is a query that an operation understands.
+func queryOf(op *huma.Operation, ofList string) string {
+	return cmp.Or(shownBy[op.OperationID], ofList)
+}
+
 // everything lists every id that the clinic's own lists show it, and its
 // tenant's and webhook's.
 func (c *seeded) everything(doc *huma.OpenAPI) map[string]bool {
@@ -201,7 +246,7 @@ func (c *seeded) everything(doc *huma.OpenAPI) map[string]bool {
 		if op.Method != http.MethodGet || strings.Contains(path, "{") {
 			continue
 		}
-		w := c.l.do(http.MethodGet, path+"?limit=200", c.keys[auth.Owner])
+		w := c.l.do(http.MethodGet, path+"?"+queryOf(op, "limit=200"), c.keys[auth.Owner])
 		found := anID.FindAllString(w.Body.String(), -1)
 		if w.Code != http.StatusOK || len(found) == 0 {
 			c.l.t.Errorf("%s shows its own clinic nothing (%d): the test would pass whatever it showed to others; seed a row", path, w.Code)

@@ -267,6 +267,12 @@ func TestEveryRoleMayDoWhatTheTableSaysAndNoMore(t *testing.T) {
 		"DELETE /api/workflows/{id}":                    {auth.Owner: 404, auth.Staff: 404, auth.Viewer: 403, auth.Integration: 403},
 		"GET /api/workflows/{id}":                       {auth.Owner: 404, auth.Staff: 404, auth.Viewer: 404, auth.Integration: 403},
 		"GET /api/workflows":                            {auth.Owner: 200, auth.Staff: 200, auth.Viewer: 200, auth.Integration: 403},
+		"/api/triggers/{id}/replay":                     {auth.Owner: 404, auth.Staff: 404, auth.Viewer: 403, auth.Integration: 403},
+		"GET /api/replays":                              {auth.Owner: 200, auth.Staff: 200, auth.Viewer: 200, auth.Integration: 403},
+		"POST /api/replays":                             {auth.Owner: 422, auth.Staff: 403, auth.Viewer: 403, auth.Integration: 403},
+		"/api/replays/{id}":                             {auth.Owner: 404, auth.Staff: 404, auth.Viewer: 404, auth.Integration: 403},
+		"/api/replays/{id}/cancel":                      {auth.Owner: 404, auth.Staff: 404, auth.Viewer: 403, auth.Integration: 403},
+		"/api/message-logs/stats":                       {auth.Owner: 200, auth.Staff: 200, auth.Viewer: 200, auth.Integration: 403},
 		// Whoever is let in has said something that is not understood.
 		"/api/appointments/csv":     {auth.Owner: 415, auth.Staff: 415, auth.Viewer: 403, auth.Integration: 415},
 		"PATCH /api/workflows/{id}": {auth.Owner: 422, auth.Staff: 422, auth.Viewer: 403, auth.Integration: 403},

@@ -10,6 +10,12 @@ import (
 // permissions says which roles may call which operation. An operation that is
 // not here may be called by nobody, and is not registered.
 var permissions = map[string][]auth.Role{
+	"replay-trigger":             {auth.Owner, auth.Staff},
+	"start-replay":               {auth.Owner},
+	"list-replays":               {auth.Owner, auth.Staff, auth.Viewer},
+	"get-replay":                 {auth.Owner, auth.Staff, auth.Viewer},
+	"cancel-replay":              {auth.Owner, auth.Staff},
+	"get-message-stats":          {auth.Owner, auth.Staff, auth.Viewer},
 	"list-message-logs":          {auth.Owner, auth.Staff, auth.Viewer},
 	"list-executions":            {auth.Owner, auth.Staff, auth.Viewer, auth.Integration},
 	"get-execution-plan":         {auth.Owner, auth.Staff, auth.Viewer, auth.Integration},

@@ -3,6 +3,8 @@ package planner
 import (
 	"slices"
 
+	"github.com/google/uuid"
+
 	"github.com/doctorsflow/doctorsflow/internal/appointment"
 	"github.com/doctorsflow/doctorsflow/internal/event"
 	"github.com/doctorsflow/doctorsflow/internal/store"
@@ -42,8 +44,11 @@ func readAppointment(t store.PendingTrigger) (r store.Reading) {
 			}
 		}
 	}
+	if t.Only != uuid.Nil {
+		r.Workflows = []uuid.UUID{t.Only} // whatever it waits for otherwise
+	}
 	switch {
-	case t.Undone:
+	case t.Undone && t.Only == uuid.Nil:
 		r.Ignored = event.Superseded
 	case len(r.Workflows) == 0:
 		r.Ignored = event.NoWorkflow

@@ -114,6 +114,9 @@ func (p *Planner) read(t store.PendingTrigger) (r store.Reading) {
 		return readAppointment(t)
 	}
 	r.Workflows = t.Routes[t.EventType]
+	if t.Only != uuid.Nil {
+		r.Workflows = []uuid.UUID{t.Only}
+	}
 	if len(r.Workflows) == 0 && t.WorkflowID != uuid.Nil {
 		r.Workflows = []uuid.UUID{t.WorkflowID}
 	}

@@ -34,6 +34,8 @@ workflows:
     steps: [{node: care, day: 100, template: 수술 후}]
 `
 
+const testCronSecret = "kV9x2mQ7r8bT4zN1pL5wY3cH6dJ0fGsA"
+
 var shownBody = regexp.MustCompile(`(?s)-d '(\{.*?\})'\n`)
 
 // TestTheAppointmentsPageWorks says what docs/appointments.md says, to a whole
@@ -46,7 +48,7 @@ func TestTheAppointmentsPageWorks(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { removeData(t, data) })
-	p := start(t, data)
+	p := start(t, data, "--cron-secret", testCronSecret, "--log-level", "debug")
 	file := t.TempDir() + "/clinic.yaml"
 	if err := os.WriteFile(file, []byte(appointmentsClinic), 0o600); err != nil {
 		t.Fatal(err)
@@ -94,8 +96,58 @@ func TestTheAppointmentsPageWorks(t *testing.T) {
 	}
 	overNATS(t, data, first[0].AppointmentID)
 	asTables(t, p.http, key)
+	again(t, p.http, data, first[0].TriggerID)
 	if out := command(t, "conserve", "--data", data); !strings.Contains(out, "holds") {
 		t.Errorf("conserve: %s", out)
+	}
+	p.stop()
+	if strings.Contains(p.log.String(), testCronSecret) {
+		t.Error("the log has the secret of cron services")
+	}
+}
+
+// again has what came looked at again: nothing runs twice but what is forced by
+// name.
+func again(t *testing.T, base, data, trigger string) {
+	t.Helper()
+	say := func(args ...string) string {
+		t.Helper()
+		return command(t, append(append([]string{"replay"}, args...), "--tenant", "miso-dental", "--data", data, "--reason", "the answer was lost")...)
+	}
+	runs := func(said string) int { return strings.Count(said, "  run ") }
+	if said := say("trigger", trigger); runs(said) != 1 || !strings.Contains(said, "is planned") {
+		t.Errorf("again: %s", said)
+	}
+	for range 2 {
+		if said := say("trigger", trigger, "--workflow", "confirm", "--name", "lost", "--from-now"); runs(said) != 1 || !strings.Contains(said, "is planned") || strings.Contains(said, trigger) {
+			t.Errorf("by force: %s", said)
+		}
+	}
+	if said := say("source", "--since", "1h", "--dry-run"); !strings.Contains(said, "triggers, 0 of them") {
+		t.Error(said)
+	}
+	say("source", "appointment", "--since", "1h")
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); wait(t.Context(), 100*time.Millisecond) {
+		if strings.Contains(say("list"), " done ") {
+			break
+		}
+	}
+	if said := say("list"); !strings.Contains(said, " done ") || strings.Contains(said, " 0 ") && !strings.Contains(said, "appointment") {
+		t.Error(said)
+	}
+	for secret, want := range map[string]int{testCronSecret: http.StatusOK, "x": http.StatusUnauthorized} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, base+"/api/cron/trigger?key="+secret, http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if res.StatusCode != want {
+			t.Errorf("cron with %q: %d", secret, res.StatusCode)
+		}
 	}
 }
 
@@ -188,6 +240,7 @@ func overNATS(t *testing.T, data, appointment string) {
 type toldAppointment struct {
 	Status        string
 	AppointmentID string `json:"appointment_id"`
+	TriggerID     string `json:"trigger_id"`
 	Version       int
 }
 

@@ -59,6 +59,9 @@ type serveFlags struct {
 	NATSCalloutSeed string `name:"nats-callout-seed" help:"Seed with which clinics' connections are vouched for to an external NATS; make one with tenant nats-creds issuer." env:"NATS_CALLOUT_SEED"`
 
 	edgeFlags
+	CronSecret     string            `name:"cron-secret" help:"What lets cron services in at /api/cron/trigger; better in the environment. Without it nobody is." env:"CRON_SECRET"`
+	CronKeyInQuery bool              `name:"cron-key-in-query" help:"Take it as ?key= too; --no-cron-key-in-query takes the header alone." default:"true" negatable:"" env:"CRON_KEY_IN_QUERY"`
+	SweepDays      int               `help:"How many days back completed visits are looked for that no workflow has run for." default:"30" env:"SWEEP_DAYS" validate:"omitempty,min=1,max=366"`
 	AuditRetention time.Duration     `help:"How long rows of the audit log are kept; at least 8760h, a year, and by default three." default:"26280h" env:"AUDIT_RETENTION" validate:"min=31536000000000000"`
 	OIDCIssuer     string            `name:"oidc-issuer" help:"Issuer whose bearer tokens the API takes beside its own keys, such as https://clerk.example.com." env:"OIDC_ISSUER" validate:"omitempty,issuer"`
 	OIDCAudience   []string          `name:"oidc-audience" help:"What a token must be for (aud)." env:"OIDC_AUDIENCE"`

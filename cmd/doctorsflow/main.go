@@ -26,6 +26,7 @@ type cli struct {
 	Workflow     workflowCommand     `cmd:"" help:"List workflows and what is under way of them; migrate or stop it."`
 	Simulate     simulateCommand     `cmd:"" help:"Let time pass for a workflow: who would be sent what, when and why; or how two versions differ. Sends nothing."`
 	Why          whyCommand          `cmd:"" help:"Say why a patient did or did not get each message."`
+	Replay       replayCommand       `cmd:"" help:"Have what came planned again: a webhook's call, an appointment's event, or all that a source said."`
 	Conserve     conserveCommand     `cmd:"" help:"Check that nothing was lost or doubled; fails if something was."`
 	Tenant       tenantCommand       `cmd:"" help:"List, pause and resume clinics; make API keys."`
 	Audit        auditCommand        `cmd:"" help:"Export a clinic's audit log, for the monthly review."`

@@ -57,6 +57,10 @@ const recorderPatience = 25 * time.Millisecond
 // calls: even then each worker plans a batch every second.
 const plannerPatience = time.Second
 
+// replayPatience is how long whoever asks for a replay waits for what comes of
+// it: less than an API request may take.
+const replayPatience = 4 * time.Second
+
 // serve is the whole wiring, in the order in which things start; they stop in
 // the opposite one. ready is called once every part answers.
 func serve(ctx context.Context, f *serveFlags, log *slog.Logger, ready func(running)) (err error) {
@@ -141,6 +145,8 @@ func serve(ctx context.Context, f *serveFlags, log *slog.Logger, ready func(runn
 		in.Register(mux)
 		yield = func(ctx context.Context) { in.Yield(ctx, plannerPatience) }
 		group.Go(func() error { return in.Run(work) })
+		cron := &ingest.Cron{Ledger: db, Edge: door, Secret: f.CronSecret, InQuery: f.CronKeyInQuery, Days: f.SweepDays, Hint: bus.Hint, Logger: log.With("role", "ingest")}
+		cron.Register(mux)
 		ingest.NewLinks(db, door, log.With("role", "ingest")).Register(mux)
 		ingest.NewReports(db, reportDecoders, door, log.With("role", "ingest"), registry).Register(mux)
 		if entrance.seed != "" {
@@ -164,6 +170,8 @@ func serve(ctx context.Context, f *serveFlags, log *slog.Logger, ready func(runn
 		group.Go(func() error { return r.Run(work) })
 		decider := &planner.Decider{Ledger: db, Publisher: bus, Hint: bus.Hint, Logger: log.With("role", "planner")}
 		group.Go(func() error { return decider.Run(work) })
+		replayer := &planner.Replayer{Ledger: db, Every: time.Second, Days: f.SweepDays, Hint: bus.Hint, Logger: log.With("role", "planner")}
+		group.Go(func() error { return replayer.Run(work) })
 	}
 	if f.runs("dispatcher") {
 		logger := log.With("role", "dispatcher")
@@ -197,10 +205,12 @@ func serve(ctx context.Context, f *serveFlags, log *slog.Logger, ready func(runn
 		group.Go(func() error { return sealer.Run(work) })
 		retention := &recorder.Retention{Ledger: db, Every: 24 * time.Hour, Keep: f.AuditRetention, Logger: log.With("role", "recorder")}
 		group.Go(func() error { return retention.Run(work) })
+		counter := &recorder.Counter{Ledger: db, Every: 20 * time.Second, Logger: log.With("role", "recorder")}
+		group.Go(func() error { return counter.Run(work) })
 	}
 	routes := api.Register(mux, api.Config{
 		DB: db, Issuer: f.issuer(), Broker: bus, Registry: registry, Routes: f.runs("api"), Logger: log.With("role", "api"),
-		Again: planner.Again, Phones: phones, Edge: door, Rates: api.Rates{Caller: f.RatePerCaller, Tenant: f.RatePerTenant}, Rules: rules,
+		Again: planner.Again, Phones: phones, Edge: door, Rates: api.Rates{Caller: f.RatePerCaller, Tenant: f.RatePerTenant}, Rules: rules, Settle: replayPatience,
 	})
 	group.Go(func() error { return routes.Run(work) })
 

@@ -65,13 +65,22 @@ var doors = map[string]struct{ why, callers string }{
 	"CountParked":            {"a count", "recorder.look"},
 	"AcceptAppointmentEvent": {"a clinic's own appointment", "internal/intake.Keep"},
 
+	"ContinueReplay": {"a replay's next rows are planned again, each in its clinic", "planner.look"},
+	"SweepDaily":     {"visits without a run are planned, each in its clinic", "planner.look"},
+	"SweepVisits":    {"the same, asked for by the platform's own cron service; a count", "ingest.sweep"},
+	"FindStatDays":   {"days that have logs", "recorder.count"},
+	"CountStats":     {"counts, kept in their clinic", "recorder.count"},
+
 	"SealSends":           {"what was sent enters each clinic's chain", "recorder.Run"},
 	"CutAudit":            {"retention, clinic by clinic", "recorder.cut"},
 	"LiveNATSCredentials": {"ids of connections that may stay", "cmd/doctorsflow.live"},
 
 	// A clinic's own decision: the store takes the tenant of the caller.
-	"RetryParked": {"locks in the order of the pipeline; of the caller's own tenant", "api.retryParked cmd/doctorsflow.Run"},
-	"DropParked":  {"locks in the order of the pipeline; of the caller's own tenant", "api.dropParked cmd/doctorsflow.Run"},
+	"RetryParked":  {"locks in the order of the pipeline; of the caller's own tenant", "api.retryParked cmd/doctorsflow.Run"},
+	"Replay":       {"is planned by the pipeline; of the caller's own tenant", "api.replayTrigger cmd/doctorsflow.Run"},
+	"ReplaySource": {"is planned by the pipeline; of the caller's own tenant", "api.startReplay cmd/doctorsflow.Run"},
+	"CancelReplay": {"takes turns with the pipeline; of the caller's own tenant", "api.cancelReplay cmd/doctorsflow.Run"},
+	"DropParked":   {"locks in the order of the pipeline; of the caller's own tenant", "api.dropParked cmd/doctorsflow.Run"},
 
 	// Whoever runs the platform, on its own machine; in api, counts that only
 	// operators' routes show.
@@ -84,7 +93,7 @@ var doors = map[string]struct{ why, callers string }{
 	"Conserve":         {"the law, over everybody", "api.count cmd/doctorsflow.Run cmd/doctorsflow.finish cmd/doctorsflow.printTotals"},
 	"Waiting":          {"a count", "api.count"},
 	"Pause":            {"the button", "cmd/doctorsflow.pause"},
-	"Tenants":          {"the list of clinics", "cmd/doctorsflow.Run cmd/doctorsflow.chooseTenants recorder.cut"},
+	"Tenants":          {"the list of clinics", "cmd/doctorsflow.Run cmd/doctorsflow.chooseTenants ingest.sweep recorder.cut"},
 	"AllParkedSteps":   {"what waits for a human, everywhere", "cmd/doctorsflow.Run cmd/doctorsflow.choose"},
 	"TenantOfStep":     {"an operator names a step", "cmd/doctorsflow.choose"},
 	"ReportDoors":      {"the built-in simulator is told where to report", "cmd/doctorsflow.simulatorReports"},
@@ -282,6 +291,8 @@ func h(x thing) { _ = x.One }
 var routes = map[string]string{
 	"POST /api/webhooks/{id}":     "ingest/isolation_test.go",
 	"POST /api/reports/{account}": "ingest/isolation_test.go",
+	"GET /api/cron/trigger":       "the platform's own; counts over all clinics",
+	"POST /api/cron/trigger":      "the platform's own; counts over all clinics",
 	"GET /l/{token}":              "internal/store/links_test.go, ingest/link_test.go",
 	"GET /token":                  "cmd/doctorsflow/demo_test.go", // the demo's issuer, on loopback: one clinic, that is nobody's
 	"GET /healthz":                "tells of the process",

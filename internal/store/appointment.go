@@ -107,12 +107,12 @@ type CandidateWorkflow struct {
 // event that was not planned yet. The lock is held until the runs are written:
 // a change of the appointment finds them, or they find it.
 const selectTriggerAppointments = `
-SELECT v.tenant_id, v.trigger_id, v.kind,
+SELECT v.tenant_id, n.id, v.kind,
        EXISTS (SELECT FROM appointment_events o WHERE o.tenant_id = v.tenant_id AND o.appointment_id = v.appointment_id AND o.kind = v.kind
                AND (o.sequence, o.at, o.event_id) > (v.sequence, v.at, v.event_id)),
        ` + currentAppointment + `
-FROM   unnest($1::uuid[], $2::uuid[]) AS n (tenant_id, id)
-JOIN   appointment_events v ON v.tenant_id = n.tenant_id AND v.trigger_id = n.id
+FROM   unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS n (tenant_id, id, origin)
+JOIN   appointment_events v ON v.tenant_id = n.tenant_id AND v.trigger_id = n.origin
 JOIN   appointments ap ON ap.tenant_id = v.tenant_id AND ap.id = v.appointment_id
 ORDER  BY ap.tenant_id, ap.id
 FOR    SHARE OF ap`
@@ -128,17 +128,17 @@ ORDER  BY w.tenant_id, w.id`
 func (db *DB) appointmentsOf(ctx context.Context, tx querier, triggers []*planned) error {
 	byTrigger := map[uuid.UUID]*planned{}
 	var tenants []tenant.ID
-	var ids []uuid.UUID
+	var ids, origins []uuid.UUID
 	for _, t := range triggers {
 		if t.Kind == event.Appointment {
 			byTrigger[t.ID] = t
-			tenants, ids = append(tenants, t.Tenant), append(ids, t.ID)
+			tenants, ids, origins = append(tenants, t.Tenant), append(ids, t.ID), append(origins, t.origin)
 		}
 	}
 	if len(ids) == 0 {
 		return nil
 	}
-	rows, err := tx.Query(ctx, selectTriggerAppointments, tenants, ids)
+	rows, err := tx.Query(ctx, selectTriggerAppointments, tenants, ids, origins)
 	if err != nil {
 		return err
 	}

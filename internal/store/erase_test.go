@@ -309,8 +309,9 @@ func TestAnIgnoredEventGoesWithItsPatient(t *testing.T) {
 		l.t.Errorf("its payload opens: %s", t.Payload)
 		return read(t)
 	}
-	if _, err := l.PlanTriggers(t.Context(), []event.Trigger{{Tenant: l.tenant, ID: known}}, p); err == nil {
-		t.Error("its payload's key opens")
+	_, err := l.PlanTriggers(t.Context(), []event.Trigger{{Tenant: l.tenant, ID: known}}, p)
+	if l.scan(`SELECT reason FROM triggers WHERE id = $1`, []any{known}, &reason); err != nil || reason != string(event.PayloadGone) {
+		t.Errorf("it is %s, %v", reason, err)
 	}
 }
 

@@ -30,7 +30,12 @@ var seeds = map[string]string{
 		SELECT $1, a.id, 'h', s.id FROM provider_accounts a JOIN steps s USING (tenant_id) WHERE tenant_id = $1 LIMIT 1`,
 	"anomalies":   `INSERT INTO anomalies (tenant_id, id, step_id, kind) SELECT $1, gen_random_uuid(), id, 'test' FROM steps WHERE tenant_id = $1 LIMIT 1`,
 	"audit_seals": `INSERT INTO audit_seals (tenant_id) VALUES ($1) ON CONFLICT DO NOTHING`,
-	"identities":  `INSERT INTO identities (tenant_id, id, issuer, kind, subject) SELECT id, gen_random_uuid(), 'https://issuer.example', 'organization', 'org_' || id::text FROM tenants WHERE id = $1`,
+	"message_stats": `INSERT INTO message_stats (tenant_id, time_zone, day, workflow_id, channel, messages, sends, pending, sent, delivered, failed, fell_back, lateness, delivery)
+		SELECT tenant_id, 'Asia/Seoul', '2026-11-23', id, 'sms', 1, 1, 0, 1, 0, 0, 0, '{}', '{}' FROM workflows WHERE tenant_id = $1 LIMIT 1`,
+	"replays":           `INSERT INTO replays (tenant_id, id, source, since, until, reason, actor, after) SELECT id, gen_random_uuid(), '', app_now(), app_now(), 'test', 'cli:test', gen_random_uuid() FROM tenants WHERE id = $1`,
+	"sweeps":            `INSERT INTO sweeps (tenant_id, day) SELECT id, '2026-11-23' FROM tenants WHERE id = $1`,
+	"message_stat_days": `INSERT INTO message_stat_days (tenant_id, day, time_zone) SELECT id, '2026-11-23', time_zone FROM tenants WHERE id = $1`,
+	"identities":        `INSERT INTO identities (tenant_id, id, issuer, kind, subject) SELECT id, gen_random_uuid(), 'https://issuer.example', 'organization', 'org_' || id::text FROM tenants WHERE id = $1`,
 	"run_rests": `INSERT INTO run_rests (tenant_id, id, execution_id, node, due_at)
 		SELECT $1, gen_random_uuid(), id, 'n', app_now() FROM workflow_executions WHERE tenant_id = $1 LIMIT 1`,
 	"links": `INSERT INTO links (tenant_id, id, execution_id, node, token_hash, target)

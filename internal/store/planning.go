@@ -43,6 +43,8 @@ type PendingTrigger struct {
 	Appointment *Appointment
 	Candidates  []CandidateWorkflow
 	Undone      bool
+	// Only is the workflow that a person named for it; zero: none was.
+	Only uuid.UUID
 }
 
 // PatientRef is how a trigger names its patient: by our id, by the clinic's
@@ -84,10 +86,11 @@ type Planning struct {
 const selectPendingTriggers = `
 SELECT t.tenant_id, t.id, t.kind, t.event_type, t.received_at, t.payload, t.payload_key,
        w.workflow_id, coalesce(w.patient_pointer, ''), coalesce(w.create_patients, false), coalesce(w.routes, '{}'),
-       c.time_zone, c.send_at, c.calendar, c.data_key, (SELECT app_now())
+       c.time_zone, c.send_at, c.calendar, c.data_key, t.planned_at IS NOT NULL, t.patient_id, p.data_key, t.replay_of, t.only_workflow, (SELECT app_now())
 FROM   unnest($1::uuid[], $2::uuid[]) AS n (tenant_id, id)
 JOIN   triggers t ON t.tenant_id = n.tenant_id AND t.id = n.id
 JOIN   tenants c ON c.id = t.tenant_id
+LEFT   JOIN patients p ON p.tenant_id = t.tenant_id AND p.id = t.patient_id
 LEFT   JOIN webhooks w ON w.tenant_id = t.tenant_id AND w.id = t.webhook_id
 WHERE  t.state = 'pending'
 ORDER  BY t.tenant_id, t.id
@@ -112,7 +115,7 @@ FROM   unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::te
 
 const settleTriggers = `
 UPDATE triggers t
-SET    state = n.state, reason = n.reason, patient_id = n.patient_id, payload_key = coalesce(n.payload_key, t.payload_key),
+SET    state = n.state, reason = n.reason, patient_id = coalesce(n.patient_id, t.patient_id), payload_key = coalesce(n.payload_key, t.payload_key),
        wake_at = NULL, planned_at = (SELECT app_now())
 FROM   unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::uuid[], $6::bytea[]) AS n (tenant_id, id, state, reason, patient_id, payload_key)
 WHERE  t.tenant_id = n.tenant_id AND t.id = n.id`
@@ -125,6 +128,10 @@ type planned struct {
 	reading    Reading
 	patient    *patientKey
 	runs       int
+	// again says that it was planned before; ran that it has runs of then;
+	// hadRun that it, or its visit, has. origin is what it was made of.
+	again, ran, hadRun bool
+	origin             uuid.UUID
 }
 
 // PlanTriggers plans every trigger of ids that is still pending, waiting for
@@ -151,6 +158,9 @@ func (db *DB) PlanTriggers(ctx context.Context, ids []event.Trigger, p Planning)
 		if err := db.resolvePatients(ctx, tx, triggers); err != nil {
 			return err
 		}
+		if err := runsThere(ctx, tx, triggers); err != nil {
+			return err
+		}
 		due, err = db.writePlans(ctx, tx, triggers, p.Expand, now)
 		return err
 	})
@@ -174,16 +184,24 @@ func (db *DB) pendingTriggers(ctx context.Context, tx querier, ids []event.Trigg
 	scan := func(row pgx.CollectableRow) (*planned, error) {
 		t := new(planned)
 		var payload, wrapped, tenantWrapped, routes, calendar []byte
-		var workflowID *uuid.UUID
+		var patientWrapped []byte
+		var workflowID, patientID, origin, only *uuid.UUID
 		var zone string
 		var sendAt pgtype.Time
 		var err error
 		if err := row.Scan(&t.Tenant, &t.ID, &t.Kind, &t.EventType, &t.ReceivedAt, &payload, &wrapped, &workflowID,
-			&t.PatientPointer, &t.CreatePatients, &routes, &zone, &sendAt, &calendar, &tenantWrapped, &now); err != nil {
+			&t.PatientPointer, &t.CreatePatients, &routes, &zone, &sendAt, &calendar, &tenantWrapped,
+			&t.again, &patientID, &patientWrapped, &origin, &only, &now); err != nil {
 			return nil, err
 		}
 		if workflowID != nil {
 			t.WorkflowID = *workflowID
+		}
+		if only != nil {
+			t.Only = *only
+		}
+		if t.origin = t.ID; origin != nil {
+			t.origin = *origin
 		}
 		t.Zone, t.SendAt = location(zone), clock(sendAt)
 		if t.Calendar, err = public.calendar(calendar); err != nil {
@@ -200,7 +218,14 @@ func (db *DB) pendingTriggers(ctx context.Context, tx querier, ids []event.Trigg
 		if t.tenantKey, err = db.unwrap(t.Tenant, tenantWrapped); err != nil {
 			return nil, err
 		}
-		if t.payloadKey, err = t.tenantKey.Unwrap(wrapped, payloadKeyAAD(t.Tenant, "triggers", t.ID)); err != nil {
+		if patientID == nil {
+			t.payloadKey, err = t.tenantKey.Unwrap(wrapped, payloadKeyAAD(t.Tenant, "triggers", t.ID))
+		} else if patientWrapped == nil {
+			return t, nil // with the patient's key the payload went
+		} else {
+			t.payloadKey, err = db.underPatient(t.tenantKey, t.Tenant, *patientID, patientWrapped, wrapped, t.ID)
+		}
+		if err != nil {
 			return nil, err
 		}
 		t.Payload, err = t.payloadKey.Open(payload, column(t.Tenant, "triggers", "payload", t.ID))
@@ -291,6 +316,9 @@ func (db *DB) writePlans(ctx context.Context, tx *pipeline, triggers []*planned,
 				rests.add(t.Tenant, run, 0, r)
 			}
 			t.runs++
+		}
+		if t.runs == 0 && t.hadRun {
+			reason = event.AlreadyRan
 		}
 		if t.runs == 0 && reason == "" {
 			reason = event.NoWorkflow
@@ -391,7 +419,7 @@ type triggerSettlements struct {
 
 func (s *triggerSettlements) add(t *planned, reason event.Reason) {
 	state, patient, key := "ignored", uuid.Nil, []byte(nil)
-	if t.runs > 0 {
+	if t.runs > 0 || t.ran {
 		state, reason = "planned", event.Planned
 	}
 	if t.patient != nil {

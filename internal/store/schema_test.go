@@ -134,8 +134,8 @@ func TestEveryKeyAndIndexStartsWithTheTenant(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Look-ups before a tenant is known, the tenants themselves, and the
-	// triggers and rests that are looked for over all tenants.
-	want := []string{"api_keys_hash", "identities_subject", "links_token", "nats_credentials_id", "provider_accounts_id", "run_rests_wake", "tenants_pkey", "tenants_slug_key", "triggers_wake", "webhooks_id"}
+	// triggers, rests and days to be counted that are looked for over all tenants.
+	want := []string{"api_keys_hash", "identities_subject", "links_token", "message_stat_days_wake", "nats_credentials_id", "provider_accounts_id", "run_rests_wake", "tenants_pkey", "tenants_slug_key", "triggers_wake", "webhooks_id"}
 	if !slices.Equal(got, want) {
 		t.Errorf("indexes that do not start with tenant_id: %v, want exactly %v", got, want)
 	}
