@@ -149,7 +149,7 @@ func TestHostileRequestsLeaveNothingBehind(t *testing.T) {
 // moving are the tables that a process moves by itself: a webhook's history of
 // what was refused, when keys were used and accounts were asked, how far the
 // sealer and the streams came.
-var moving = []string{"webhook_executions", "api_keys", "provider_accounts", "audit_seals", "stream_watermarks", "platform"}
+var moving = []string{"webhook_executions", "api_keys", "provider_accounts", "audit_seals", "stream_watermarks", "platform", "sweeps", "message_stats", "message_stat_days"}
 
 // everyRow is a fingerprint of each table that only an accepted request moves.
 func everyRow(t *testing.T, super storetest.URLs) map[string]string {
