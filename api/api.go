@@ -133,6 +133,7 @@ func (a *API) routes(mux *http.ServeMux) {
 	desk := &intake.Desk{Ledger: a.config.DB, Again: a.config.Again, Phones: a.config.Phones}
 	register(a, receiveAppointmentEvents(desk))
 	register(a, receiveAppointmentTable(desk))
+	register(a, receiveAppointmentFHIR(desk))
 	register(a, listAppointments(a.config.DB))
 	register(a, getAppointment(a.config.DB))
 	register(a, listParked(a.config.DB))

@@ -13,6 +13,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/doctorsflow/doctorsflow/internal/appointment"
 	"github.com/doctorsflow/doctorsflow/internal/edge"
 	"github.com/doctorsflow/doctorsflow/internal/problem"
 	"github.com/doctorsflow/doctorsflow/internal/strictjson"
@@ -34,11 +35,14 @@ var once = []string{
 var bodyLimits = strictjson.Limits{FoldCase: true}
 
 // largeBodies are the limits of operations that take whole workflows: nodes of
-// a drawing by the thousand, one level deeper, or a file as one text.
+// a drawing by the thousand, one level deeper, or a file as one text; and pages
+// of FHIR resources.
 var largeBodies = map[string]strictjson.Limits{
 	"create-workflow": {FoldCase: true, Values: 110_000, Depth: strictjson.DefaultDepth + 1, String: workflow.MaxVisualBytes + 1},
 	"update-workflow": {FoldCase: true, Values: 110_000, Depth: strictjson.DefaultDepth + 1, String: workflow.MaxVisualBytes + 1},
 	"import-workflow": {FoldCase: true, String: 2 * workflow.MaxVisualBytes},
+
+	"receive-appointment-fhir": appointment.FHIRLimits,
 }
 
 // checkBody refuses a body that two readers could read in two ways, before
@@ -115,11 +119,11 @@ func takes(op *huma.Operation) []string {
 	return slices.Sorted(maps.Keys(op.RequestBody.Content))
 }
 
-// taken reports whether a Content-Type is one of types; JSON is in UTF-8, and a
-// table's parameters are for whoever reads it.
+// taken reports whether a Content-Type is one of types; JSON is in UTF-8, and
+// the parameters of a table and of FHIR are for whoever reads them.
 func taken(contentType string, types []string) bool {
 	for _, t := range types {
-		if t == tableType && isTable(contentType) || edge.IsMedia(contentType, t) {
+		if (t == tableType || t == fhirType) && isOf(contentType, t) || edge.IsMedia(contentType, t) {
 			return true
 		}
 	}
@@ -129,9 +133,12 @@ func taken(contentType string, types []string) bool {
 // tableType is the only type of body that is not JSON.
 const tableType = "text/csv"
 
-func isTable(contentType string) bool {
+func isTable(contentType string) bool { return isOf(contentType, tableType) }
+
+// isOf is [edge.IsMedia] whatever the parameters.
+func isOf(contentType, want string) bool {
 	media, _, err := mime.ParseMediaType(contentType)
-	return err == nil && media == tableType
+	return err == nil && media == want
 }
 
 func checkJSON(body []byte, limits strictjson.Limits) (problem.Slug, []problem.Field) {

@@ -94,6 +94,7 @@ var bodies = map[string]string{
 	"start-replay":               `{"since":"2026-11-01T00:00:00+09:00","reason":"lost"}`,
 	"cancel-replay":              `{"reason":"wrong source"}`,
 	"receive-appointment-events": bookedEvent("e1", "A-1"),
+	"receive-appointment-fhir":   `{"resourceType":"Appointment","id":"A-9","status":"booked","start":"2026-12-01T14:30:00+09:00","participant":[{"actor":{"reference":"Patient/P-9"},"status":"accepted"}]}`,
 	"receive-appointment-table":  "예약번호,차트번호,예약일,상태\nA-1,P-1,2026-12-01,예약완료\n",
 }
 

@@ -274,6 +274,7 @@ func TestEveryRoleMayDoWhatTheTableSaysAndNoMore(t *testing.T) {
 		"/api/replays/{id}/cancel":                      {auth.Owner: 404, auth.Staff: 404, auth.Viewer: 403, auth.Integration: 403},
 		"/api/message-logs/stats":                       {auth.Owner: 200, auth.Staff: 200, auth.Viewer: 200, auth.Integration: 403},
 		// Whoever is let in has said something that is not understood.
+		"/api/appointments/fhir":    {auth.Owner: 422, auth.Staff: 422, auth.Viewer: 403, auth.Integration: 422},
 		"/api/appointments/csv":     {auth.Owner: 415, auth.Staff: 415, auth.Viewer: 403, auth.Integration: 415},
 		"PATCH /api/workflows/{id}": {auth.Owner: 422, auth.Staff: 422, auth.Viewer: 403, auth.Integration: 403},
 		"POST /api/workflows":       {auth.Owner: 422, auth.Staff: 422, auth.Viewer: 403, auth.Integration: 403},

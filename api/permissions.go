@@ -41,6 +41,7 @@ var permissions = map[string][]auth.Role{
 	"lift-opt-out":               {auth.Owner, auth.Staff},
 	"merge-patient":              {auth.Owner, auth.Staff},
 	"receive-appointment-events": {auth.Owner, auth.Staff, auth.Integration},
+	"receive-appointment-fhir":   {auth.Owner, auth.Staff, auth.Integration},
 	"receive-appointment-table":  {auth.Owner, auth.Staff, auth.Integration},
 	"list-appointments":          {auth.Owner, auth.Staff, auth.Viewer, auth.Integration},
 	"get-appointment":            {auth.Owner, auth.Staff, auth.Viewer, auth.Integration},

@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"github.com/google/uuid"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/doctorsflow/doctorsflow/internal/appointment"
 	"github.com/doctorsflow/doctorsflow/internal/store"
@@ -28,9 +27,6 @@ type TableReceipt struct {
 	Rows           []RowReceipt `json:"rows" nullable:"false" doc:"In the order of the file."`
 }
 
-// rowsAtOnce is how many appointments of a table are kept at a time.
-const rowsAtOnce = 4
-
 // ReceiveTable keeps the rows of a table, each for itself; those of one
 // appointment in their order. What is wrong with the whole of it comes back as
 // faults. After an error the rows that were kept are duplicates when the table
@@ -43,65 +39,22 @@ func (d *Desk) ReceiveTable(ctx context.Context, id tenant.ID, by store.Hand, ra
 	}
 	rows := table.Rows(opt)
 	out = TableReceipt{Encoding: table.Encoding, IgnoredColumns: append([]string{}, table.Ignored...), Rows: make([]RowReceipt, len(rows))}
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(rowsAtOnce)
-	for _, list := range byAppointment(rows) {
-		group.Go(func() error {
-			for _, i := range list {
-				r, err := d.receiveRow(ctx, id, by, rows[i])
-				if err != nil {
-					return err
-				}
-				out.Rows[i] = RowReceipt{rows[i].Line, r}
-			}
-			return nil
-		})
+	words := make([]word, len(rows))
+	for i, r := range rows {
+		words[i] = word{r.Event, r.Problems}
 	}
-	if err := group.Wait(); err != nil {
+	list, count, err := d.keepAll(ctx, id, by, words)
+	if err != nil {
 		return out, nil, err
 	}
-	for _, r := range out.Rows {
-		switch r.Status {
-		case Accepted:
-			out.Accepted++
-		case Duplicate:
-			out.Duplicate++
-		default:
-			out.Rejected++
+	out.Accepted, out.Duplicate, out.Rejected = count.Accepted, count.Duplicate, count.Rejected
+	for i, r := range list {
+		for j, f := range r.Problems {
+			if f.Pointer == "/patient/phone" {
+				r.Problems[j].Pointer = "/phone"
+			}
 		}
+		out.Rows[i] = RowReceipt{rows[i].Line, r}
 	}
 	return out, nil, nil
-}
-
-// byAppointment groups the indexes of rows that must keep their order.
-func byAppointment(rows []appointment.Row) (groups [][]int) {
-	at := map[string]int{}
-	for i, r := range rows {
-		g, ok := at[r.Appointment]
-		if !ok {
-			g = len(groups)
-			at[r.Appointment] = g
-			groups = append(groups, nil)
-		}
-		groups[g] = append(groups[g], i)
-	}
-	return groups
-}
-
-func (d *Desk) receiveRow(ctx context.Context, id tenant.ID, by store.Hand, row appointment.Row) (Receipt, error) {
-	if len(row.Problems) > 0 {
-		return reject(row.ID, faults(row.Problems)...), nil
-	}
-	r, err := d.Keep(ctx, id, by, row.Event)
-	if len(r.Problems) == 1 && r.Problems[0] == (Fault{"/id", conflict}) {
-		// The same word of the same moment, about a patient who is written in
-		// another way.
-		r.Status, r.Problems = Duplicate, nil
-	}
-	for i, f := range r.Problems {
-		if f.Pointer == "/patient/phone" {
-			r.Problems[i].Pointer = "/phone"
-		}
-	}
-	return r, err
 }

@@ -195,13 +195,14 @@ func TestRotationGoesOnWhereItWasBrokenOff(t *testing.T) {
 		t.Errorf("it was broken off %d times only", steps)
 	}
 	l.everythingOpens(first, -1)
-	if now := l.wrapped(); len(now) == 2*len(before)+1 {
-		// One more entry: the index key that the opt-out of nobody needs.
-		if string(now[:len(before)]) == string(before) {
-			t.Error("the key is as before")
-		}
-	} else {
-		t.Errorf("the tenant's keys take %d bytes; want the key and one retired index key", len(now))
+	switch now := l.wrapped(); {
+	case len(now) != 2*len(before)+1 && len(now) != 3*len(before)+1:
+		// One more entry: the index key that the opt-out of nobody needs; and one
+		// more where the last break came between the commit and its answer: then
+		// the key was changed once again.
+		t.Errorf("the tenant's keys take %d bytes, at first %d; want the key and one or two retired index keys", len(now), len(before))
+	case string(now[:len(before)]) == string(before):
+		t.Error("the key is as before")
 	}
 	l.nothingOpensWith(before)
 	if due, err := l.PlanTriggers(t.Context(), []event.Trigger{{Tenant: l.tenant, ID: pending}}, planning()); err != nil || len(due) != 1 {
