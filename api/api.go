@@ -29,6 +29,10 @@ type Ledger interface {
 	MessageLogs
 	Executions
 	Workflows
+	Templates
+	Segments
+	Schedules
+	Campaigns
 	Appointments
 	MessageStats
 	Replays
@@ -125,6 +129,10 @@ func (a *API) routes(mux *http.ServeMux) {
 	register(a, executionPlan(a.config.DB))
 	register(a, stopExecution(a.config.DB))
 	a.registerWorkflows()
+	a.registerTemplates()
+	a.registerSegments()
+	a.registerSchedules()
+	a.registerCampaigns()
 	register(a, listOptOuts(a.config.DB))
 	register(a, optOutPatient(a.config.DB))
 	register(a, liftOptOut(a.config.DB))

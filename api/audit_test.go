@@ -38,7 +38,8 @@ func TestEveryOperationDeclaresWhatIsAudited(t *testing.T) {
 	for path, op := range operations(s.api.huma.OpenAPI()) {
 		n++
 		want := toldRead
-		if op.Method != http.MethodGet && op.OperationID != "simulate-workflow" { // which changes nothing
+		// A question may have a body.
+		if op.Method != http.MethodGet && !slices.Contains([]string{"simulate-workflow", "count-segment", "preview-schedule"}, op.OperationID) {
 			want = toldChange
 		}
 		if got := s.api.told[op.OperationID]; got != want {

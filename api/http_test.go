@@ -26,6 +26,10 @@ import (
 type neverAsked interface {
 	OptOuts
 	Merges
+	Templates
+	Segments
+	Schedules
+	Campaigns
 }
 
 // fakeLedger knows one key, and answers as it is told.

@@ -11,15 +11,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
 
 	"github.com/doctorsflow/doctorsflow/internal/auth"
-	"github.com/doctorsflow/doctorsflow/internal/clinic"
-	"github.com/doctorsflow/doctorsflow/internal/store"
-	"github.com/doctorsflow/doctorsflow/internal/workflow"
 )
 
 // place is where an operation takes an id or a cursor.
@@ -30,48 +26,79 @@ func (p place) String() string { return p.operation + " " + p.in + " " + p.name 
 // idTable says of each place what a clinic of the seed has to put there; each
 // call gives one that was not used up.
 var idTable = map[place]func(c *seeded) string{
-	{"list-message-logs", "query", "patient_id"}:   func(c *seeded) string { return c.patient },
-	{"list-message-logs", "query", "workflow_id"}:  func(c *seeded) string { return c.workflow.String() },
-	{"list-message-logs", "query", "execution_id"}: func(c *seeded) string { return c.execution },
-	{"replay-trigger", "path", "id"}:               func(c *seeded) string { return c.trigger() },
-	{"replay-trigger", "body", "/workflow_id"}:     func(c *seeded) string { return c.workflow.String() },
-	{"get-replay", "path", "id"}:                   func(c *seeded) string { return c.replay() },
-	{"cancel-replay", "path", "id"}:                func(c *seeded) string { return c.replay() },
-	{"list-replays", "query", "cursor"}:            func(c *seeded) string { return c.cursor("/api/replays") },
-	{"get-message-stats", "query", "workflow_id"}:  func(c *seeded) string { return c.workflow.String() },
-	{"list-message-logs", "query", "cursor"}:       func(c *seeded) string { return c.cursor("/api/message-logs") },
-	{"list-executions", "query", "workflow_id"}:    func(c *seeded) string { return c.workflow.String() },
-	{"list-executions", "query", "patient_id"}:     func(c *seeded) string { return c.patient },
-	{"list-executions", "query", "cursor"}:         func(c *seeded) string { return c.cursor("/api/workflows/executions") },
-	{"list-workflows", "query", "cursor"}:          func(c *seeded) string { return c.cursor("/api/workflows") },
-	{"get-workflow", "path", "id"}:                 func(c *seeded) string { return c.workflow.String() },
-	{"update-workflow", "path", "id"}:              func(c *seeded) string { return c.newWorkflow() },
-	{"delete-workflow", "path", "id"}:              func(c *seeded) string { return c.newWorkflow() },
-	{"publish-workflow", "path", "id"}:             func(c *seeded) string { return c.newWorkflow() },
-	{"activate-workflow", "path", "id"}:            func(c *seeded) string { return c.newWorkflow() },
-	{"deactivate-workflow", "path", "id"}:          func(c *seeded) string { return c.newWorkflow() },
-	{"export-workflow", "path", "id"}:              func(c *seeded) string { return c.workflow.String() },
-	{"list-workflow-versions", "path", "id"}:       func(c *seeded) string { return c.twoVersions() },
-	{"list-workflow-versions", "query", "cursor"}:  func(c *seeded) string { return c.cursor("/api/workflows/" + c.twoVersions() + "/versions") },
-	{"list-appointments", "query", "patient_id"}:   func(c *seeded) string { return c.appointment().PatientID.String() },
-	{"list-appointments", "query", "cursor"}:       func(c *seeded) string { return c.cursor("/api/appointments") },
-	{"get-appointment", "path", "id"}:              func(c *seeded) string { return c.appointment().ID.String() },
-	{"list-parked-steps", "query", "workflow_id"}:  func(c *seeded) string { return c.workflow.String() },
-	{"list-parked-steps", "query", "cursor"}:       func(c *seeded) string { return c.cursor("/api/parked-steps") },
-	{"list-audit-log", "query", "patient_id"}:      func(c *seeded) string { return c.patient },
-	{"list-audit-log", "query", "cursor"}:          func(c *seeded) string { return c.cursor("/api/audit-log") },
-	{"get-execution-plan", "path", "id"}:           func(c *seeded) string { return c.execution },
-	{"stop-execution", "path", "id"}:               func(c *seeded) string { return c.execution },
-	{"simulate-workflow", "path", "id"}:            func(c *seeded) string { return c.workflow.String() },
-	{"simulate-workflow", "body", "/patient_ids"}:  func(c *seeded) string { return c.patient },
-	{"list-opt-outs", "path", "id"}:                func(c *seeded) string { return c.patient },
-	{"opt-out-patient", "path", "id"}:              func(c *seeded) string { return c.patient },
-	{"merge-patient", "path", "id"}:                func(c *seeded) string { return c.patient },
-	{"merge-patient", "body", "/into"}:             func(c *seeded) string { return c.second },
-	{"lift-opt-out", "path", "id"}:                 func(c *seeded) string { return c.patient },
-	{"lift-opt-out", "path", "opt_out_id"}:         func(c *seeded) string { return c.optOut() },
-	{"retry-parked-step", "path", "id"}:            func(c *seeded) string { return c.takeParked() },
-	{"drop-parked-step", "path", "id"}:             func(c *seeded) string { return c.takeParked() },
+	{"list-message-logs", "query", "patient_id"}:    func(c *seeded) string { return c.patient },
+	{"list-message-logs", "query", "workflow_id"}:   func(c *seeded) string { return c.workflow.String() },
+	{"list-message-logs", "query", "execution_id"}:  func(c *seeded) string { return c.execution },
+	{"replay-trigger", "path", "id"}:                func(c *seeded) string { return c.trigger() },
+	{"replay-trigger", "body", "/workflow_id"}:      func(c *seeded) string { return c.workflow.String() },
+	{"get-replay", "path", "id"}:                    func(c *seeded) string { return c.replay() },
+	{"cancel-replay", "path", "id"}:                 func(c *seeded) string { return c.replay() },
+	{"list-replays", "query", "cursor"}:             func(c *seeded) string { return c.cursor("/api/replays") },
+	{"get-message-stats", "query", "workflow_id"}:   func(c *seeded) string { return c.workflow.String() },
+	{"list-segments", "query", "cursor"}:            func(c *seeded) string { return c.cursor("/api/segments") },
+	{"get-segment", "path", "id"}:                   func(c *seeded) string { return c.saved("segments", 0) },
+	{"update-segment", "path", "id"}:                func(c *seeded) string { return c.saved("segments", 0) },
+	{"delete-segment", "path", "id"}:                func(c *seeded) string { return c.newSegment() },
+	{"list-schedules", "query", "cursor"}:           func(c *seeded) string { return c.cursor("/api/schedules") },
+	{"get-schedule", "path", "id"}:                  func(c *seeded) string { return c.saved("schedules", 0) },
+	{"update-schedule", "path", "id"}:               func(c *seeded) string { return c.saved("schedules", 0) },
+	{"delete-schedule", "path", "id"}:               func(c *seeded) string { return c.newSchedule() },
+	{"list-campaigns", "query", "cursor"}:           func(c *seeded) string { return c.cursor("/api/campaigns") },
+	{"get-campaign", "path", "id"}:                  func(c *seeded) string { return c.saved("campaigns", 0) },
+	{"update-campaign", "path", "id"}:               func(c *seeded) string { return c.newCampaign("update") },
+	{"list-templates", "query", "cursor"}:           func(c *seeded) string { return c.cursor("/api/templates") },
+	{"get-template", "path", "id"}:                  func(c *seeded) string { return c.saved("templates", 0) },
+	{"update-template", "path", "id"}:               func(c *seeded) string { return c.saved("templates", 0) },
+	{"delete-template", "path", "id"}:               func(c *seeded) string { return c.newTemplate() },
+	{"create-schedule", "body", "/workflow_id"}:     func(c *seeded) string { return c.workflow.String() },
+	{"create-schedule", "body", "/segment_id"}:      func(c *seeded) string { return c.saved("segments", 0) },
+	{"update-schedule", "body", "/workflow_id"}:     func(c *seeded) string { return c.workflow.String() },
+	{"update-schedule", "body", "/segment_id"}:      func(c *seeded) string { return c.saved("segments", 0) },
+	{"execute-campaign", "path", "id"}:              func(c *seeded) string { return c.newCampaign("execute") },
+	{"pause-campaign", "path", "id"}:                func(c *seeded) string { return c.newCampaign("pause") },
+	{"resume-campaign", "path", "id"}:               func(c *seeded) string { return c.newCampaign("resume") },
+	{"cancel-campaign", "path", "id"}:               func(c *seeded) string { return c.newCampaign("cancel") },
+	{"create-campaign", "body", "/template_id"}:     func(c *seeded) string { return c.saved("templates", 0) },
+	{"create-campaign", "body", "/workflow_id"}:     func(c *seeded) string { return c.workflow.String() },
+	{"create-campaign", "body", "/segment_id"}:      func(c *seeded) string { return c.saved("segments", 0) },
+	{"create-campaign", "body", "/target_patients"}: func(c *seeded) string { return c.patient },
+	{"update-campaign", "body", "/template_id"}:     func(c *seeded) string { return c.saved("templates", 0) },
+	{"update-campaign", "body", "/workflow_id"}:     func(c *seeded) string { return c.workflow.String() },
+	{"update-campaign", "body", "/segment_id"}:      func(c *seeded) string { return c.saved("segments", 0) },
+	{"update-campaign", "body", "/target_patients"}: func(c *seeded) string { return c.patient },
+	{"list-message-logs", "query", "cursor"}:        func(c *seeded) string { return c.cursor("/api/message-logs") },
+	{"list-executions", "query", "workflow_id"}:     func(c *seeded) string { return c.workflow.String() },
+	{"list-executions", "query", "patient_id"}:      func(c *seeded) string { return c.patient },
+	{"list-executions", "query", "cursor"}:          func(c *seeded) string { return c.cursor("/api/workflows/executions") },
+	{"list-workflows", "query", "cursor"}:           func(c *seeded) string { return c.cursor("/api/workflows") },
+	{"get-workflow", "path", "id"}:                  func(c *seeded) string { return c.workflow.String() },
+	{"update-workflow", "path", "id"}:               func(c *seeded) string { return c.newWorkflow() },
+	{"delete-workflow", "path", "id"}:               func(c *seeded) string { return c.newWorkflow() },
+	{"publish-workflow", "path", "id"}:              func(c *seeded) string { return c.newWorkflow() },
+	{"activate-workflow", "path", "id"}:             func(c *seeded) string { return c.newWorkflow() },
+	{"deactivate-workflow", "path", "id"}:           func(c *seeded) string { return c.newWorkflow() },
+	{"export-workflow", "path", "id"}:               func(c *seeded) string { return c.workflow.String() },
+	{"list-workflow-versions", "path", "id"}:        func(c *seeded) string { return c.twoVersions() },
+	{"list-workflow-versions", "query", "cursor"}:   func(c *seeded) string { return c.cursor("/api/workflows/" + c.twoVersions() + "/versions") },
+	{"list-appointments", "query", "patient_id"}:    func(c *seeded) string { return c.appointment().PatientID.String() },
+	{"list-appointments", "query", "cursor"}:        func(c *seeded) string { return c.cursor("/api/appointments") },
+	{"get-appointment", "path", "id"}:               func(c *seeded) string { return c.appointment().ID.String() },
+	{"list-parked-steps", "query", "workflow_id"}:   func(c *seeded) string { return c.workflow.String() },
+	{"list-parked-steps", "query", "cursor"}:        func(c *seeded) string { return c.cursor("/api/parked-steps") },
+	{"list-audit-log", "query", "patient_id"}:       func(c *seeded) string { return c.patient },
+	{"list-audit-log", "query", "cursor"}:           func(c *seeded) string { return c.cursor("/api/audit-log") },
+	{"get-execution-plan", "path", "id"}:            func(c *seeded) string { return c.execution },
+	{"stop-execution", "path", "id"}:                func(c *seeded) string { return c.execution },
+	{"simulate-workflow", "path", "id"}:             func(c *seeded) string { return c.workflow.String() },
+	{"simulate-workflow", "body", "/patient_ids"}:   func(c *seeded) string { return c.patient },
+	{"list-opt-outs", "path", "id"}:                 func(c *seeded) string { return c.patient },
+	{"opt-out-patient", "path", "id"}:               func(c *seeded) string { return c.patient },
+	{"merge-patient", "path", "id"}:                 func(c *seeded) string { return c.patient },
+	{"merge-patient", "body", "/into"}:              func(c *seeded) string { return c.second },
+	{"lift-opt-out", "path", "id"}:                  func(c *seeded) string { return c.patient },
+	{"lift-opt-out", "path", "opt_out_id"}:          func(c *seeded) string { return c.optOut() },
+	{"retry-parked-step", "path", "id"}:             func(c *seeded) string { return c.takeParked() },
+	{"drop-parked-step", "path", "id"}:              func(c *seeded) string { return c.takeParked() },
 }
 
 // bodies are what the operations with a body are sent; every field that is an
@@ -90,6 +117,20 @@ var bodies = map[string]string{
 	"opt-out-patient":            `{"channel":"sms","class":"marketing"}`,
 	"merge-patient":              `{"into":"","dry_run":true}`,
 	"lift-opt-out":               `{"reason":"asked at the desk"}`,
+	"create-segment":             `{"name":"x","filter":{}}`,
+	"update-segment":             `{"filter":{"gender":"female"}}`,
+	"count-segment":              `{"filter":{}}`,
+	"create-schedule":            `{"name":"unique","pattern":"@daily","workflow_id":"","segment_id":""}`,
+	"update-schedule":            `{"workflow_id":"","segment_id":""}`,
+	"preview-schedule":           `{"pattern":"@daily"}`,
+	"create-campaign":            `{"name":"x","template_id":"","workflow_id":"","segment_id":"","target_patients":[]}`,
+	"update-campaign":            `{"template_id":"","workflow_id":"","segment_id":"","target_patients":[]}`,
+	"execute-campaign":           `{"reason":"x"}`,
+	"pause-campaign":             `{"reason":"x"}`,
+	"resume-campaign":            `{"reason":"x"}`,
+	"cancel-campaign":            `{"reason":"x"}`,
+	"create-template":            `{"name":"x","sms_text":"x"}`,
+	"update-template":            `{"sms_text":"x"}`,
 	"replay-trigger":             `{"reason":"lost","name":"again","workflow_id":""}`,
 	"start-replay":               `{"since":"2026-11-01T00:00:00+09:00","reason":"lost"}`,
 	"cancel-replay":              `{"reason":"wrong source"}`,
@@ -98,135 +139,14 @@ var bodies = map[string]string{
 	"receive-appointment-table":  "예약번호,차트번호,예약일,상태\nA-1,P-1,2026-12-01,예약완료\n",
 }
 
+// instead are fields of a body of which there may be one only: where an id is
+// put into the first, the others are left out.
+var instead = map[string][]string{
+	"/template_id": {"workflow_id"}, "/workflow_id": {"template_id"}, "/segment_id": {"target_patients"}, "/target_patients": {"segment_id"},
+}
+
 // public are the paths without an operation, which tell nothing of any tenant.
 var public = []string{"/api/docs", "/api/openapi.yaml"}
-
-// parkedSeeds is how many parked messages a clinic has: two that stay, so that
-// their list has pages, and one for each operation that decides one.
-const parkedSeeds = 4
-
-// seeded is a clinic that has something of everything.
-type seeded struct {
-	*office
-	patient, execution string
-	second             string // another patient
-	parkedSteps        []string
-	versions           string // a workflow that was published twice
-}
-
-func (l *ledger) seed(o *office) *seeded {
-	l.t.Helper()
-	c := &seeded{office: o}
-	c.newWorkflow() // so that the list of workflows has two pages
-	for i, s := range []store.State{store.StateClaimed, store.StateSent, store.StateFailed, store.StateDelivered} {
-		o.message(fmt.Sprintf("010-0000-000%d", i), s)
-	}
-	for i := range parkedSeeds {
-		c.parkedSteps = append(c.parkedSteps, o.parked(fmt.Sprintf("010-0000-01%02d", i)).String())
-	}
-	l.count()
-	for range 2 {
-		if _, err := l.db.ReplaySource(l.t.Context(), o.tenant, store.SourceReplay{Source: "appointment", Since: time.Now(), Hand: store.Hand{Actor: "cli:test", Note: "seed"}}); err != nil {
-			l.t.Fatal(err)
-		}
-	}
-	for _, number := range []string{"A-1", "A-2"} {
-		if w := l.send(http.MethodPost, "/api/appointments/events", o.keys[auth.Integration], bookedEvent("seed-"+number, number)); w.Code != http.StatusOK {
-			l.t.Fatalf("%d %s", w.Code, w.Body)
-		}
-	}
-	var logs logPage
-	l.fetch("/api/message-logs", o.keys[auth.Owner], &logs)
-	c.patient, c.execution = logs.Data[0].PatientID.String(), logs.Data[0].Metadata.ExecutionID.String()
-	c.second = logs.Data[1].PatientID.String()
-	return c
-}
-
-// takeParked gives a parked step that nobody has decided.
-func (c *seeded) takeParked() string {
-	c.l.t.Helper()
-	if len(c.parkedSteps) == 0 {
-		c.l.t.Fatal("no parked message is left: raise parkedSeeds")
-	}
-	step := c.parkedSteps[0]
-	c.parkedSteps = c.parkedSteps[1:]
-	return step
-}
-
-// newWorkflow makes a draft that can be published.
-func (c *seeded) newWorkflow() string {
-	c.l.t.Helper()
-	w, err := c.l.db.CreateWorkflow(c.l.t.Context(), c.tenant, clinic.Workflow{
-		Name: uuid.NewString(), TriggerType: "webhook", Steps: []clinic.Step{{Node: "1", Type: "message", Day: new(1), Template: "care"}},
-	})
-	if err != nil {
-		c.l.t.Fatal(err)
-	}
-	return w.ID.String()
-}
-
-// twoVersions is a workflow that was published twice.
-func (c *seeded) twoVersions() string {
-	c.l.t.Helper()
-	if c.versions != "" {
-		return c.versions
-	}
-	c.versions = c.newWorkflow()
-	for _, day := range []string{"1", "2"} {
-		for _, r := range [][3]string{{http.MethodPatch, "", `{"steps":[{"day":` + day + `,"template":"care"}]}`}, {http.MethodPost, "/publish", `{}`}} {
-			if w := c.l.send(r[0], "/api/workflows/"+c.versions+r[1], c.keys[auth.Owner], r[2]); w.Code != http.StatusOK {
-				c.l.t.Fatal(w.Code, w.Body)
-			}
-		}
-	}
-	return c.versions
-}
-
-// trigger is that of one of the clinic's appointments.
-func (c *seeded) trigger() string {
-	c.l.t.Helper()
-	_, heard, err := c.l.db.AppointmentByID(c.l.t.Context(), c.tenant, c.appointment().ID)
-	if err != nil || len(heard) == 0 {
-		c.l.t.Fatal(heard, err)
-	}
-	return heard[0].Trigger.String()
-}
-
-// replay is one of the clinic's.
-func (c *seeded) replay() string {
-	c.l.t.Helper()
-	p, err := c.l.db.Replays(c.l.t.Context(), c.tenant, "", 1)
-	if err != nil || len(p.Rows) == 0 {
-		c.l.t.Fatal(p, err)
-	}
-	return p.Rows[0].ID.String()
-}
-
-// optOut gives an opt-out of the clinic's patient that stands.
-func (c *seeded) optOut() string {
-	c.l.t.Helper()
-	patient := uuid.MustParse(c.patient)
-	if _, err := c.l.db.OptOut(c.l.t.Context(), c.tenant, patient, store.OptOut{Class: workflow.Auth, Source: "api"}, store.Hand{Actor: "cli:test"}); err != nil {
-		c.l.t.Fatal(err)
-	}
-	list, err := c.l.db.OptOuts(c.l.t.Context(), c.tenant, patient)
-	if err != nil || len(list) == 0 {
-		c.l.t.Fatal(list, err)
-	}
-	return list[0].ID.String()
-}
-
-func (c *seeded) cursor(list string) string {
-	c.l.t.Helper()
-	var p struct {
-		NextCursor string `json:"next_cursor"`
-	}
-	c.l.fetch(list+"?limit=1", c.keys[auth.Owner], &p)
-	if p.NextCursor == "" {
-		c.l.t.Fatalf("%s has no second page: seed more", list)
-	}
-	return p.NextCursor
-}
 
 var anID = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
 
@@ -337,13 +257,38 @@ func (c *seeded) ask(path string, op *huma.Operation, at place, value string, al
 			c.l.t.Fatalf("%s: ask cannot put an id there: teach it", p)
 		}
 	}
+	out := map[string]bool{}
+	for _, p := range append([]place{at}, all...) {
+		if p.in == "body" && !out[p.name[1:]] {
+			for _, name := range instead[p.name] {
+				out[name] = true
+			}
+		}
+	}
 	for _, p := range all {
-		if p != at && p.in != "query" {
+		if p != at && p.in != "query" && !(p.in == "body" && out[p.name[1:]]) {
 			put(p, idTable[p](c))
 		}
 	}
 	put(at, value)
+	if body = strings.Replace(body, `"unique"`, `"`+uuid.NewString()+`"`, 1); len(out) > 0 {
+		body = without(c.l.t, body, out)
+	}
 	return c.l.send(op.Method, target, c.keys[role], body)
+}
+
+func without(t testing.TB, body string, names map[string]bool) string {
+	t.Helper()
+	var whole map[string]any
+	if err := json.Unmarshal([]byte(body), &whole); err != nil {
+		t.Fatalf("bodies: %v", err)
+	}
+	maps.DeleteFunc(whole, func(name string, _ any) bool { return names[name] })
+	b, err := json.Marshal(whole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
 }
 
 // setField replaces the id, or the ids, at a pointer.

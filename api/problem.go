@@ -74,6 +74,9 @@ func (a *API) fail(ctx context.Context, operation string, err error) error {
 	var answered *failure
 	var refused *store.RefusedError
 	var invalid *clinic.InvalidWorkflowError
+	if saved := failSaved(ctx, err); saved != nil {
+		return saved
+	}
 	switch {
 	case errors.As(err, &answered):
 		return answered

@@ -33,6 +33,8 @@ func judge(c *store.Candidate, t store.Timing) verdict {
 		// Release leaves a paused queue alone, so that this is its time again
 		// the moment that the pause ends.
 		return verdict{wait: c.Now, reason: event.Paused}
+	case c.CampaignOver:
+		return end(event.Cancelled, event.CampaignCancelled)
 	case !c.Now.Before(c.Expires):
 		return end(event.Expired, event.TimePassed)
 	case c.Late == workflow.LateSkip && c.Now.Sub(c.DueAt) > workflow.LateGrace:
@@ -47,6 +49,9 @@ func judge(c *store.Candidate, t store.Timing) verdict {
 		return end(event.Skipped, event.OptedOut)
 	case class == workflow.Marketing && !c.Consented:
 		return end(event.Skipped, event.NoConsent)
+	}
+	if c.CampaignPaused {
+		return verdict{wait: c.Now.Add(campaignPause), reason: event.CampaignPaused}
 	}
 	if v, held := hold(c, class); held {
 		return v
@@ -65,6 +70,10 @@ func judge(c *store.Candidate, t store.Timing) verdict {
 	}
 	return verdict{message: m}
 }
+
+// campaignPause is how often a message of a paused campaign is looked at, should
+// nobody wake it.
+const campaignPause = 5 * time.Minute
 
 // pastCutOff reports whether an earlier request of this cycle may have been
 // accepted and the gateway might no longer refuse its twin. It is checked

@@ -92,9 +92,7 @@ func (p *Planner) plan(ctx context.Context, batch []*stream.Msg[event.Trigger]) 
 func Expand(t store.PendingTrigger, d *workflow.Definition) store.Expansion {
 	failpoint.Hit(failpoint.PlannerPlanning)
 	f := Facts{At: t.ReceivedAt, Zone: t.Zone, SendAt: &t.SendAt, Calendar: t.Calendar, Event: t.EventType, Payload: t.Payload, Subject: t.Patient.String()}
-	if t.Kind == event.Campaign {
-		f.Lane = event.Bulk
-	}
+	f.Lane = t.Kind.Lane()
 	about(&f, t.Appointment)
 	return expansion(Begin(d, f))
 }

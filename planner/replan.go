@@ -23,12 +23,8 @@ func Again(r *store.Replanning) store.NewPlan {
 	case r.Appointment != nil && r.Appointment.Status == appointment.HasCancelled && r.EventType != appointment.Cancelled.Type():
 		return store.Stop(event.AppointmentCancelled)(r)
 	}
-	lane := event.Care
-	if r.Kind == event.Campaign {
-		lane = event.Bulk
-	}
 	wanted := map[string]Step{}
-	f := Facts{At: r.Received, Zone: r.Zone, SendAt: &r.SendAt, Calendar: r.Calendar, Lane: lane, Event: r.EventType, Payload: r.Payload, Subject: r.Patient.String()}
+	f := Facts{At: r.Received, Zone: r.Zone, SendAt: &r.SendAt, Calendar: r.Calendar, Lane: r.Kind.Lane(), Event: r.EventType, Payload: r.Payload, Subject: r.Patient.String()}
 	about(&f, r.Appointment)
 	begun := begin(r.Definition, f, r.Answers)
 	plan := begun.Steps

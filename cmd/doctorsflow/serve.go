@@ -172,6 +172,8 @@ func serve(ctx context.Context, f *serveFlags, log *slog.Logger, ready func(runn
 		group.Go(func() error { return decider.Run(work) })
 		replayer := &planner.Replayer{Ledger: db, Every: time.Second, Days: f.SweepDays, Hint: bus.Hint, Logger: log.With("role", "planner")}
 		group.Go(func() error { return replayer.Run(work) })
+		batches := &planner.Batches{Ledger: db, Every: 500 * time.Millisecond, Hint: bus.Hint, Yield: yield, Logger: log.With("role", "planner")}
+		group.Go(func() error { return batches.Run(work) })
 	}
 	if f.runs("dispatcher") {
 		logger := log.With("role", "dispatcher")

@@ -21,9 +21,9 @@ type layer struct {
 var layers = []layer{
 	{"values", true, []string{
 		"internal/tenant", "internal/phone", "internal/template", "internal/seal",
-		"internal/strictjson", "internal/problem", "internal/failpoint", "internal/auth/oidctest", "internal/holidays", "migrations",
+		"internal/strictjson", "internal/problem", "internal/failpoint", "internal/auth/oidctest", "internal/holidays", "internal/schedule", "migrations",
 	}},
-	{"contracts", true, []string{"internal/event", "internal/workflow", "internal/appointment", "internal/clinic", "internal/natsauth", "docs/examples"}},
+	{"contracts", true, []string{"internal/event", "internal/workflow", "internal/appointment", "internal/segment", "internal/clinic", "internal/natsauth", "docs/examples"}},
 	{"plumbing", false, []string{"internal/local", "internal/telemetry", "internal/edge"}},
 	{"doors", false, []string{"internal/stream", "internal/store", "providers"}},
 	{"adapters", false, []string{"providers/*", "internal/auth", "internal/intake", "internal/exports", "internal/storetest", "internal/streamtest", "internal/simulate"}},
@@ -63,6 +63,7 @@ var only = []struct {
 	{pkg: "github.com/go-jose/go-jose/v4", by: []string{"internal/auth", "internal/auth/oidctest"}},
 	{pkg: "github.com/pressly/goose/v3/...", by: []string{"internal/store", "internal/storetest"}},
 	{pkg: "github.com/danielgtaylor/huma/v2/...", by: []string{"api"}},
+	{pkg: "github.com/netresearch/go-cron/...", by: []string{"internal/schedule"}},
 	{pkg: "cel.dev/cel-go/...", by: []string{"internal/workflow"}},
 	{pkg: "github.com/rs/cors/...", by: []string{"internal/edge"}},
 	{pkg: "golang.org/x/net/...", by: []string{"internal/edge"}},
@@ -201,6 +202,7 @@ func TestEveryForbiddenImportIsReported(t *testing.T) {
 		{"goleak_in_role", "planner/x.go", "go.uber.org/goleak", "only for tests"},
 		{"testscript_in_cmd", "cmd/doctorsflow/x.go", "github.com/rogpeppe/go-internal/testscript", "only for tests"},
 		{"a_role_uses_oidctest", "api/x.go", ours + "internal/auth/oidctest", "only for cmd/doctorsflow, tests"},
+		{"cron_in_api", "api/x.go", "github.com/netresearch/go-cron", "only for internal/schedule"},
 		{"cel_in_planner", "planner/x.go", "cel.dev/cel-go/cel", "only for internal/workflow"},
 		{"cors_in_api", "api/x.go", "github.com/rs/cors", "only for internal/edge"},
 		{"net_in_ingest", "ingest/x.go", "golang.org/x/net/netutil", "only for internal/edge"},

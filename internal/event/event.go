@@ -72,6 +72,15 @@ const (
 	Campaign    Kind = "campaign"
 )
 
+// Lane is where the messages go that it starts: what is started for many at
+// once must not stand before anybody's own.
+func (k Kind) Lane() Lane {
+	if k == Campaign || k == Cron {
+		return Bulk
+	}
+	return Care
+}
+
 // Channel is a way to reach a patient.
 type Channel string
 

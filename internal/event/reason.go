@@ -19,6 +19,7 @@ const (
 	Superseded           Reason = "superseded"
 	AppointmentCancelled Reason = "appointment_cancelled"
 	WorkflowStopped      Reason = "workflow_stopped"
+	CampaignCancelled    Reason = "campaign_cancelled"
 	FellBack             Reason = "fell_back"
 	BranchNotTaken       Reason = "branch_not_taken"
 	Late                 Reason = "late"         // its time had passed and its policy is to skip
@@ -48,6 +49,7 @@ const (
 	NothingDue       Reason = "no_steps"
 	PayloadGone      Reason = "payload_unreadable"
 	AlreadyRan       Reason = "already_ran"
+	Missed           Reason = "missed"      // a schedule's fire that nobody was there for
 	NothingNew       Reason = "nothing_new" // a source that says how things stand said the same again
 	Planned          Reason = "planned"
 )
@@ -61,6 +63,7 @@ const (
 	SendWindow       Reason = "send_window"       // of the clinic, or of the workflow
 	FrequencyCap     Reason = "frequency_cap"     // the patient has had enough for a day or a week
 	Paused           Reason = "paused"            // the clinic, or everybody
+	CampaignPaused   Reason = "campaign_paused"
 )
 
 // reasons maps each fixed reason to what it means, in English and Korean.
@@ -73,6 +76,7 @@ var reasons = map[Reason][2]string{
 	Superseded:           {"the plan changed", "계획이 변경됨"},
 	AppointmentCancelled: {"the appointment was cancelled", "예약이 취소됨"},
 	WorkflowStopped:      {"the workflow was stopped", "워크플로가 중지됨"},
+	CampaignCancelled:    {"the campaign was cancelled", "캠페인이 취소됨"},
 	FellBack:             {"Kakao did not deliver it; it went on by SMS", "카카오로 전달되지 않아 문자로 대체 발송"},
 	BranchNotTaken:       {"the workflow took another branch", "워크플로가 다른 분기로 진행됨"},
 	Late:                 {"its time had passed and its policy is to skip", "예정 시각이 지나 건너뜀"},
@@ -97,6 +101,7 @@ var reasons = map[Reason][2]string{
 	NothingDue:           {"the workflow has no step for this", "해당하는 단계가 없음"},
 	PayloadGone:          {"the payload cannot be read any more", "내용을 더 이상 읽을 수 없음"},
 	AlreadyRan:           {"this workflow already ran for this trigger", "이미 실행된 트리거"},
+	Missed:               {"nobody was there when it was due, and its policy leaves it out", "예정 시각에 실행되지 못해 건너뜀"},
 	NothingNew:           {"it says nothing that was not known", "이미 알고 있는 내용과 같음"},
 	RateLimited:          {"it waits its turn: the account's rate is used up", "계정의 발송 속도 한도로 순서를 기다리는 중"},
 	GatewayThrottled:     {"it waits: the gateway asks for fewer requests", "발송사의 속도 제한으로 대기 중"},
@@ -105,6 +110,7 @@ var reasons = map[Reason][2]string{
 	SendWindow:           {"it waits for a send window to open", "발송 시간대가 열리기를 기다리는 중"},
 	FrequencyCap:         {"it waits for a day on which the patient may have another message of this kind", "환자 1인당 발송 횟수 한도로 다음 날을 기다리는 중"},
 	Paused:               {"it waits: sending is paused", "발송이 일시 중지되어 대기 중"},
+	CampaignPaused:       {"it waits: the campaign is paused", "캠페인이 일시 중지되어 대기 중"},
 	Planned:              {"it started one or more runs", "실행이 시작됨"},
 }
 

@@ -35,6 +35,15 @@ const (
 	ChangePlanning Point = "change.planning"
 	// ChangeKept: it is committed, with what it changed; nobody was answered.
 	ChangeKept Point = "change.kept"
+
+	// ScheduleFired: schedules that are due are held; nothing is written.
+	ScheduleFired Point = "schedule.fired"
+	// BatchPlanning: a batch's next patients are read; nothing is written.
+	BatchPlanning Point = "batch.planning"
+	// BatchPlanned: their runs are written; nothing is committed.
+	BatchPlanned Point = "batch.planned"
+	// BatchKept: they are committed.
+	BatchKept Point = "batch.kept"
 )
 
 // The hand-overs of the planner and of release.

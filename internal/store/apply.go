@@ -305,7 +305,7 @@ const upsertTemplate = `
 INSERT INTO templates (tenant_id, id, name, class, kakao_template_code, kakao_status, kakao_text, sms_title, sms_text)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 ON CONFLICT (tenant_id, name) DO UPDATE SET class = EXCLUDED.class, kakao_template_code = EXCLUDED.kakao_template_code, kakao_status = EXCLUDED.kakao_status,
-  kakao_text = EXCLUDED.kakao_text, sms_title = EXCLUDED.sms_title, sms_text = EXCLUDED.sms_text, updated_at = (SELECT app_now())`
+  kakao_text = EXCLUDED.kakao_text, sms_title = EXCLUDED.sms_title, sms_text = EXCLUDED.sms_text, version = templates.version + 1, updated_at = (SELECT app_now())`
 
 func (a *applying) templates(ctx context.Context) error {
 	have, err := templatesOf(ctx, a.tx, a.id)

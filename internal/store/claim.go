@@ -32,18 +32,20 @@ type Candidate struct {
 	FirstIntent time.Time // zero: no request of this cycle was written
 
 	// The world as it is now.
-	Now         time.Time
-	Paused      bool
-	RunDone     bool
-	RunEpoch    int32
-	Suppressed  []string // classes that the patient opted out of on this channel; "*" is every one
-	Consented   bool     // to marketing on this channel; other classes need none
-	Clinic      Clinic
-	Account     uuid.UUID // zero: the tenant has none for this channel
-	Erased      bool
-	Definition  *workflow.Definition
-	PatientName string
-	To          phone.Number
+	Now    time.Time
+	Paused bool
+	// CampaignPaused and CampaignOver are of the campaign that it belongs to.
+	CampaignPaused, CampaignOver bool
+	RunDone                      bool
+	RunEpoch                     int32
+	Suppressed                   []string // classes that the patient opted out of on this channel; "*" is every one
+	Consented                    bool     // to marketing on this channel; other classes need none
+	Clinic                       Clinic
+	Account                      uuid.UUID // zero: the tenant has none for this channel
+	Erased                       bool
+	Definition                   *workflow.Definition
+	PatientName                  string
+	To                           phone.Number
 	// Payload is the trigger's, opened only where the definition maps
 	// variables into it.
 	Payload []byte
@@ -127,6 +129,7 @@ SELECT s.tenant_id, s.id, s.lane, s.attempt, s.plan_epoch, s.root_id, s.executio
        s.due_at, s.expires_at, s.late, s.first_intent_at,
        (SELECT app_now()), t.paused_at IS NOT NULL OR f.paused_at IS NOT NULL,
        e.status IN ('completed', 'failed'), e.plan_epoch, e.workflow_id, e.version, e.patient_id, e.trigger_id, e.campaign_id,
+       coalesce((SELECT k.status FROM campaigns k WHERE k.tenant_id = e.tenant_id AND k.id = e.campaign_id), ''),
        ARRAY(SELECT coalesce(x.class, '*') FROM suppressions x WHERE x.tenant_id = s.tenant_id AND x.phone_index = CASE WHEN p.merged_into IS NULL THEN p.phone_index ELSE o.phone_index END
              AND x.lifted_at IS NULL AND (x.channel IS NULL OR x.channel = s.channel)),
        coalesce((SELECT c.granted FROM consents c WHERE c.tenant_id = s.tenant_id AND c.patient_id = coalesce(p.merged_into, p.id)
@@ -253,10 +256,11 @@ func (db *DB) candidates(ctx context.Context, tx querier, due []event.Step) (out
 			var from, until pgtype.Time
 			var windows, caps []byte
 			var account, campaign *uuid.UUID
+			var status CampaignStatus
 			var intent *time.Time
 			err := r.Scan(&c.Tenant, &c.ID, &c.Lane, &c.Attempt, &c.PlanEpoch, &c.Root, &c.Run, &c.Node, &c.Channel,
 				&c.DueAt, &c.Expires, &c.Late, &intent,
-				&c.Now, &c.Paused, &c.RunDone, &c.RunEpoch, &c.Workflow, &w.version, &c.Patient, &w.trigger, &campaign,
+				&c.Now, &c.Paused, &c.RunDone, &c.RunEpoch, &c.Workflow, &w.version, &c.Patient, &w.trigger, &campaign, &status,
 				&c.Suppressed, &c.Consented,
 				&c.Clinic.Name, &c.Clinic.Phone, &zone, &from, &until, &windows, &caps, &w.tenantKey,
 				&account, &w.patientKey, &w.name, &w.phone, &w.into, &w.intoKey, &w.intoName, &w.intoPhone)
@@ -266,7 +270,7 @@ func (db *DB) candidates(ctx context.Context, tx querier, due []event.Step) (out
 				c.Account = *account
 			}
 			if campaign != nil {
-				c.Campaign = *campaign
+				c.Campaign, c.CampaignPaused, c.CampaignOver = *campaign, status == CampaignPaused, status == CampaignCancelled
 			}
 			if intent != nil {
 				c.FirstIntent = *intent

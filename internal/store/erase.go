@@ -59,7 +59,7 @@ ORDER  BY s.id`
 // with it is another patient to us.
 const erasePatient = `
 UPDATE patients
-SET    data_key = NULL, name = NULL, phone = NULL, phone_index = NULL, phone_last4_index = NULL, email = NULL, birth_date = NULL,
+SET    data_key = NULL, name = NULL, phone = NULL, phone_index = NULL, phone_last4_index = NULL, email = NULL, birth_date = NULL, birthday = NULL,
        external_id = NULL, gender = NULL, last_visit_date = NULL, last_surgery_date = NULL,
        erased_at = coalesce(erased_at, (SELECT app_now())), updated_at = (SELECT app_now())
 WHERE  tenant_id = $1 AND id = ANY ($2)`
@@ -197,7 +197,7 @@ const lockRunsOfTenant = `SELECT id FROM workflow_executions WHERE tenant_id = $
 
 const erasePatientsAfter = `
 UPDATE patients p
-SET    data_key = NULL, name = NULL, phone = NULL, phone_index = NULL, phone_last4_index = NULL, email = NULL, birth_date = NULL,
+SET    data_key = NULL, name = NULL, phone = NULL, phone_index = NULL, phone_last4_index = NULL, email = NULL, birth_date = NULL, birthday = NULL,
        external_id = NULL, gender = NULL, last_visit_date = NULL, last_surgery_date = NULL,
        erased_at = coalesce(p.erased_at, (SELECT app_now())), updated_at = (SELECT app_now())
 FROM  (SELECT id FROM patients WHERE tenant_id = $1 AND erased_at IS NULL ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED) n

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -39,3 +40,27 @@ func (db *DB) SuppressNumber(ctx context.Context, id tenant.ID, n phone.Number) 
 		return err
 	})
 }
+
+// FillPatients registers n patients, and returns their ids in order.
+func (db *DB) FillPatients(ctx context.Context, id tenant.ID, n int, number func(int) phone.Number) (ids []uuid.UUID, err error) {
+	err = db.inTenant(ctx, id, func(tx pgx.Tx) error {
+		keys, err := db.tenantKey(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		for from := 0; from < n; from += 5000 {
+			var rows patientRows
+			for i := from; i < min(n, from+5000); i++ {
+				ids = append(ids, rows.add(id, keys, PatientRef{Name: "김하늘", Phone: number(i)}).id)
+			}
+			if _, err := tx.Exec(ctx, insertPatients, rows.args()...); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return ids, err
+}
+
+// FiresOf is what a schedule makes of the time that has passed.
+var FiresOf = firesOf

@@ -32,7 +32,12 @@ var seeds = map[string]string{
 	"audit_seals": `INSERT INTO audit_seals (tenant_id) VALUES ($1) ON CONFLICT DO NOTHING`,
 	"message_stats": `INSERT INTO message_stats (tenant_id, time_zone, day, workflow_id, channel, messages, sends, pending, sent, delivered, failed, fell_back, lateness, delivery)
 		SELECT tenant_id, 'Asia/Seoul', '2026-11-23', id, 'sms', 1, 1, 0, 1, 0, 0, 0, '{}', '{}' FROM workflows WHERE tenant_id = $1 LIMIT 1`,
-	"replays":           `INSERT INTO replays (tenant_id, id, source, since, until, reason, actor, after) SELECT id, gen_random_uuid(), '', app_now(), app_now(), 'test', 'cli:test', gen_random_uuid() FROM tenants WHERE id = $1`,
+	"replays":  `INSERT INTO replays (tenant_id, id, source, since, until, reason, actor, after) SELECT id, gen_random_uuid(), '', app_now(), app_now(), 'test', 'cli:test', gen_random_uuid() FROM tenants WHERE id = $1`,
+	"segments": `INSERT INTO segments (tenant_id, id, name, filter) SELECT id, gen_random_uuid(), 'everybody', '{}' FROM tenants WHERE id = $1`,
+	"schedules": `WITH g AS (INSERT INTO segments (tenant_id, id, name, filter) SELECT id, gen_random_uuid(), 'scheduled', '{}' FROM tenants WHERE id = $1 RETURNING tenant_id, id)
+		INSERT INTO schedules (tenant_id, id, name, pattern, workflow_id, segment_id) SELECT w.tenant_id, gen_random_uuid(), 'daily', '@daily', w.id, g.id FROM g JOIN workflows w USING (tenant_id) LIMIT 1`,
+	"batches": `WITH c AS (INSERT INTO campaigns (tenant_id, id, name) SELECT id, gen_random_uuid(), 'winter' FROM tenants WHERE id = $1 RETURNING tenant_id, id)
+		INSERT INTO batches (tenant_id, id, campaign_id, fire_at, as_of, workflow_id, state) SELECT w.tenant_id, gen_random_uuid(), c.id, app_now(), '2026-11-23', w.id, 'done' FROM c JOIN workflows w USING (tenant_id) LIMIT 1`,
 	"sweeps":            `INSERT INTO sweeps (tenant_id, day) SELECT id, '2026-11-23' FROM tenants WHERE id = $1`,
 	"message_stat_days": `INSERT INTO message_stat_days (tenant_id, day, time_zone) SELECT id, '2026-11-23', time_zone FROM tenants WHERE id = $1`,
 	"identities":        `INSERT INTO identities (tenant_id, id, issuer, kind, subject) SELECT id, gen_random_uuid(), 'https://issuer.example', 'organization', 'org_' || id::text FROM tenants WHERE id = $1`,

@@ -102,10 +102,11 @@ FROM   unnest($1::uuid[], $2::uuid[]) AS n (tenant_id, id)
 JOIN   workflows w ON w.tenant_id = n.tenant_id AND w.id = n.id`
 
 const insertExecutions = `
-INSERT INTO workflow_executions (tenant_id, id, workflow_id, version, trigger_id, patient_id, status, reason, expected_steps, resting, execution_data, started_at, created_at, completed_at)
-SELECT n.*, (SELECT app_now()), (SELECT app_now()), CASE WHEN n.status = 'completed' THEN (SELECT app_now()) END
-FROM   unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::int[], $5::uuid[], $6::uuid[], $7::text[], $8::text[], $9::int[], $10::int[], $11::jsonb[])
-       AS n (tenant_id, id, workflow_id, version, trigger_id, patient_id, status, reason, expected_steps, resting, execution_data)`
+INSERT INTO workflow_executions (tenant_id, id, workflow_id, version, trigger_id, patient_id, status, reason, expected_steps, resting, execution_data, campaign_id, started_at, created_at, completed_at)
+SELECT n.tenant_id, n.id, n.workflow_id, n.version, n.trigger_id, n.patient_id, n.status, n.reason, n.expected_steps, n.resting, n.execution_data,
+       nullif(n.campaign_id, '00000000-0000-0000-0000-000000000000'), (SELECT app_now()), (SELECT app_now()), CASE WHEN n.status = 'completed' THEN (SELECT app_now()) END
+FROM   unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::int[], $5::uuid[], $6::uuid[], $7::text[], $8::text[], $9::int[], $10::int[], $11::jsonb[], $12::uuid[])
+       AS n (tenant_id, id, workflow_id, version, trigger_id, patient_id, status, reason, expected_steps, resting, execution_data, campaign_id)`
 
 const insertSteps = `
 INSERT INTO steps (tenant_id, id, execution_id, node, root_id, channel, lane, queue, fallback, due_at, expires_at, late, wake_at, published, on_unknown, plan_epoch, created_at, updated_at)
@@ -343,6 +344,7 @@ func (db *DB) writePlans(ctx context.Context, tx *pipeline, triggers []*planned,
 type runRows struct {
 	tenants                            []tenant.ID
 	ids, workflows, triggers, patients []uuid.UUID
+	campaigns                          []uuid.UUID // zero: of none
 	versions, expected, resting        []int32
 	statuses, data                     []string
 	reasons                            []*string
@@ -352,6 +354,7 @@ func (r *runRows) add(t *planned, workflowID uuid.UUID, version int32, plan Expa
 	id := uuid.Must(uuid.NewV7())
 	r.tenants, r.ids = append(r.tenants, t.Tenant), append(r.ids, id)
 	r.workflows, r.triggers, r.patients = append(r.workflows, workflowID), append(r.triggers, t.ID), append(r.patients, t.patient.id)
+	r.campaigns = append(r.campaigns, uuid.Nil)
 	r.versions, r.expected = append(r.versions, version), append(r.expected, int32(len(plan.Steps)))
 	status, reason, data := "running", (*string)(nil), "{}"
 	switch {
@@ -375,7 +378,7 @@ func (r *runRows) add(t *planned, workflowID uuid.UUID, version int32, plan Expa
 }
 
 func (r *runRows) args() []any {
-	return []any{r.tenants, r.ids, r.workflows, r.versions, r.triggers, r.patients, r.statuses, r.reasons, r.expected, r.resting, r.data}
+	return []any{r.tenants, r.ids, r.workflows, r.versions, r.triggers, r.patients, r.statuses, r.reasons, r.expected, r.resting, r.data, r.campaigns}
 }
 
 type stepRows struct {

@@ -189,7 +189,7 @@ func narrow(name string, p plan) bool {
 		columns[m] = true
 	}
 	switch p.Index {
-	case "steps_pkey", "workflow_executions_pkey", "triggers_pkey", "patients_pkey", "workflow_versions_pkey":
+	case "steps_pkey", "workflow_executions_pkey", "triggers_pkey", "patients_pkey", "workflow_versions_pkey", "campaigns_pkey":
 		return columns["tenant_id"] && columns["id"]
 	case "attempts_pkey":
 		return columns["step_id"]

@@ -79,9 +79,9 @@ type MovedStep struct {
 
 // Replan says which runs, and by what.
 type Replan struct {
-	// One of the four: a run, or every open run of a patient, of a workflow or of
-	// an appointment.
-	Run, Patient, Workflow, Appointment uuid.UUID
+	// One of the five: a run, or every open run of a patient, of a workflow, of an
+	// appointment or of a campaign.
+	Run, Patient, Workflow, Appointment, Campaign uuid.UUID
 	// Version is the published one that the runs go over to; 0: each stays with
 	// its own. Runs that have it already are left alone.
 	Version int32
@@ -117,7 +117,7 @@ WHERE  e.tenant_id = $1 AND e.id > $5 AND e.reason IS NULL
 AND    ($2::uuid IS NOT NULL OR e.status IN ('pending', 'running')
         OR EXISTS (SELECT FROM steps s WHERE s.tenant_id = e.tenant_id AND s.execution_id = e.id AND s.state = 'parked'))
 AND    ($2::uuid IS NULL OR e.id = $2) AND ($3::uuid IS NULL OR e.patient_id = $3) AND ($4::uuid IS NULL OR e.workflow_id = $4)
-AND    ($6::int = 0 OR e.version <> $6) AND ($8::uuid IS NULL OR e.appointment_id = $8)
+AND    ($6::int = 0 OR e.version <> $6) AND ($8::uuid IS NULL OR e.appointment_id = $8) AND ($9::uuid IS NULL OR e.campaign_id = $9)
 ORDER  BY e.id LIMIT $7
 FOR    UPDATE`
 
@@ -240,7 +240,7 @@ func (db *DB) replanSome(ctx context.Context, tx pgx.Tx, id tenant.ID, r Replan,
 	if err := planFreely(ctx, tx); err != nil {
 		return out, after, false, err
 	}
-	rows, err := tx.Query(ctx, selectRunsToReplan, id, nullID(r.Run), nullID(r.Patient), nullID(r.Workflow), after, max(r.Version, r.Except), replanBatch, nullID(r.Appointment))
+	rows, err := tx.Query(ctx, selectRunsToReplan, id, nullID(r.Run), nullID(r.Patient), nullID(r.Workflow), after, max(r.Version, r.Except), replanBatch, nullID(r.Appointment), nullID(r.Campaign))
 	if err != nil {
 		return out, after, false, err
 	}

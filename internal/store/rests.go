@@ -192,10 +192,7 @@ func (db *DB) restingRuns(ctx context.Context, tx pgx.Tx, limit int) (out []*Res
 		if err != nil {
 			return f, err
 		}
-		r.Zone, r.SendAt, r.Lane = location(zone), clock(sendAt), event.Care
-		if kind == event.Campaign {
-			r.Lane = event.Bulk
-		}
+		r.Zone, r.SendAt, r.Lane = location(zone), clock(sendAt), kind.Lane()
 		if r.Calendar, err = public.calendar(calendar); err != nil {
 			return f, err
 		}
