@@ -247,7 +247,7 @@ func TestTriggerIsExpandedByItsOwnFacts(t *testing.T) {
 		{Node: "2", Hours: new(1), Late: workflow.LateSkip, OnUnknown: workflow.Resend, Message: messages[0]},
 	}}
 	at := time.Date(2026, 3, 2, 5, 0, 0, 0, time.UTC)
-	for kind, lane := range map[event.Kind]event.Lane{event.Webhook: event.Care, event.Appointment: event.Care, event.Cron: event.Care, event.Campaign: event.Bulk} {
+	for kind, lane := range map[event.Kind]event.Lane{event.Webhook: event.Care, event.Appointment: event.Care, event.Cron: event.Bulk, event.Campaign: event.Bulk} {
 		got := expand(store.PendingTrigger{Kind: kind, ReceivedAt: at, Zone: time.UTC, SendAt: workflow.Clock{Hour: 8}}, d).Steps
 		day, hour := time.Date(2026, 3, 3, 8, 0, 0, 0, time.UTC), at.Add(time.Hour)
 		want := []store.StepPlan{

@@ -33,6 +33,7 @@ type cli struct {
 	VerifyLog    verifyCommand       `cmd:"" name:"verify-audit" help:"Check that no row of the audit log, and no send, was touched; names the first that was."`
 	Patient      patientCommand      `cmd:"" help:"Find a patient by number; opt one out, or in again; erase one for good."`
 	Appointments appointmentsCommand `cmd:"" help:"Send exports of practice software to the API: a file, or a folder's."`
+	Leaf         leafCommand         `cmd:"" help:"On a clinic's computer: keep what its system says while the line is down, and carry it over NATS when it is up."`
 	Holidays     holidaysCommand     `cmd:"" help:"Show and tell public holidays, which business days leave out."`
 	Keys         keysCommand         `cmd:"" help:"Rotate the master key, or clinics' keys, while everything runs."`
 	Parked       parkedCommand       `cmd:"" help:"List, retry and drop the messages that wait for a human."`

@@ -26,7 +26,7 @@ var layers = []layer{
 	{"contracts", true, []string{"internal/event", "internal/workflow", "internal/appointment", "internal/segment", "internal/clinic", "internal/natsauth", "docs/examples"}},
 	{"plumbing", false, []string{"internal/local", "internal/telemetry", "internal/edge"}},
 	{"doors", false, []string{"internal/stream", "internal/store", "providers"}},
-	{"adapters", false, []string{"providers/*", "internal/auth", "internal/intake", "internal/exports", "internal/storetest", "internal/streamtest", "internal/simulate"}},
+	{"adapters", false, []string{"providers/*", "internal/auth", "internal/intake", "internal/exports", "internal/leaf", "internal/storetest", "internal/streamtest", "internal/simulate"}},
 	{"roles", false, []string{"ingest", "planner", "dispatcher", "recorder", "api", "console", "assist"}},
 	{"instruments", false, []string{"internal/bench"}},
 	{"commands", false, []string{"cmd/*"}},
@@ -51,7 +51,7 @@ var only = []struct {
 	{pkg: "internal/arch"},
 	{pkg: "deploy"},
 
-	{pkg: "github.com/nats-io/nats.go/...", by: []string{"internal/stream", "internal/local", "internal/streamtest"}},
+	{pkg: "github.com/nats-io/nats.go/...", by: []string{"internal/stream", "internal/leaf", "internal/local", "internal/streamtest"}},
 	{pkg: "github.com/nats-io/nats-server/v2/...", by: []string{"internal/local", "deploy"}},
 	// What a clinic's connection may do is written in signed tokens; only the
 	// package that decides it makes any.

@@ -23,6 +23,8 @@ const (
 	AppUser = "app"
 	// OpsUser may watch delivery.> and publish nothing.
 	OpsUser = "ops"
+	// ClinicUser is a clinic's own system at a leaf.
+	ClinicUser = "clinic"
 )
 
 // accounts are there from the start, so that leaf nodes and clusters can join
@@ -59,6 +61,13 @@ type NATSConfig struct {
 	// AppPassword and OpsPassword are the users' passwords, of at most 72
 	// bytes. An empty OpsPassword leaves that user out.
 	AppPassword, OpsPassword string
+	// ClinicPassword lets in [ClinicUser], who may say what happened to the
+	// appointments of Clinic, a tenant's id, and read its receipts. Empty leaves
+	// that user out.
+	ClinicPassword, Clinic string
+	// SyncAlways has every message on disk before it is acknowledged: where
+	// nobody else has it.
+	SyncAlways bool
 	// ClinicIssuer is the public key that vouches for clinics' connections: the
 	// server asks the account APP on $SYS.REQ.USER.AUTH about everyone it does
 	// not know, and believes an answer that this key signed. Empty lets no
@@ -115,6 +124,7 @@ func natsOptions(cfg NATSConfig) (*server.Options, error) {
 	opts.NoSigs = true
 	opts.JetStream = true
 	opts.StoreDir = cfg.Dir
+	opts.SyncAlways = cfg.SyncAlways
 	opts.DontListen = cfg.Listen == ""
 	if cfg.Listen != "" {
 		host, port, err := freeAddress(cfg.Listen)
@@ -138,11 +148,11 @@ func natsOptions(cfg NATSConfig) (*server.Options, error) {
 	for _, u := range []struct {
 		name, password string
 		may            *server.Permissions
-	}{{AppUser, cfg.AppPassword, nil}, {OpsUser, cfg.OpsPassword, opsMay()}} {
-		if u.password == "" && u.name == OpsUser {
-			if opts.AuthCallout != nil {
-				opts.AuthCallout.AuthUsers = []string{AppUser}
-			}
+	}{{AppUser, cfg.AppPassword, nil}, {OpsUser, cfg.OpsPassword, opsMay()}, {ClinicUser, cfg.ClinicPassword, clinicMay(cfg.Clinic)}} {
+		if u.password == "" && u.name == OpsUser && opts.AuthCallout != nil {
+			opts.AuthCallout.AuthUsers = []string{AppUser}
+		}
+		if u.password == "" && u.name != AppUser {
 			continue
 		}
 		if u.password == "" {
@@ -196,6 +206,19 @@ func opsMay() *server.Permissions {
 	return &server.Permissions{
 		Publish:   &server.SubjectPermission{Deny: []string{">"}},
 		Subscribe: &server.SubjectPermission{Allow: []string{"delivery.>", "_INBOX_ops.>"}},
+	}
+}
+
+// clinicMay lets a clinic's system publish events and read what came of them,
+// now and later: direct gets of receipts and of what was rejected.
+func clinicMay(clinic string) *server.Permissions {
+	subject := "clinic." + clinic
+	return &server.Permissions{
+		Publish: &server.SubjectPermission{Allow: []string{
+			subject + ".appointment.*", "$JS.API.INFO", "$JS.API.STREAM.INFO.*",
+			"$JS.API.DIRECT.GET.RECEIPTS.>", "$JS.API.DIRECT.GET.REJECTED.>", "$JS.API.DIRECT.GET.RECEIPTS", "$JS.API.DIRECT.GET.REJECTED",
+		}},
+		Subscribe: &server.SubjectPermission{Allow: []string{subject + ".receipt.*", "_INBOX.>"}},
 	}
 }
 
