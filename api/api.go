@@ -29,6 +29,7 @@ type Ledger interface {
 	MessageLogs
 	Executions
 	Workflows
+	intake.News
 	Templates
 	Segments
 	Schedules
@@ -142,6 +143,7 @@ func (a *API) routes(mux *http.ServeMux) {
 	register(a, receiveAppointmentEvents(desk))
 	register(a, receiveAppointmentTable(desk))
 	register(a, receiveAppointmentFHIR(desk))
+	register(a, receiveFHIRNotification(desk, a.config.DB))
 	register(a, listAppointments(a.config.DB))
 	register(a, getAppointment(a.config.DB))
 	register(a, listParked(a.config.DB))

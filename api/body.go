@@ -42,7 +42,8 @@ var largeBodies = map[string]strictjson.Limits{
 	"update-workflow": {FoldCase: true, Values: 110_000, Depth: strictjson.DefaultDepth + 1, String: workflow.MaxVisualBytes + 1},
 	"import-workflow": {FoldCase: true, String: 2 * workflow.MaxVisualBytes},
 
-	"receive-appointment-fhir": appointment.FHIRLimits,
+	"receive-appointment-fhir":  appointment.FHIRLimits,
+	"receive-fhir-notification": appointment.FHIRLimits,
 }
 
 // checkBody refuses a body that two readers could read in two ways, before

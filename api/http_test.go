@@ -17,6 +17,7 @@ import (
 
 	"github.com/doctorsflow/doctorsflow/internal/clinic"
 	"github.com/doctorsflow/doctorsflow/internal/event"
+	"github.com/doctorsflow/doctorsflow/internal/intake"
 	"github.com/doctorsflow/doctorsflow/internal/store"
 	"github.com/doctorsflow/doctorsflow/internal/tenant"
 	"github.com/doctorsflow/doctorsflow/internal/workflow"
@@ -26,6 +27,7 @@ import (
 type neverAsked interface {
 	OptOuts
 	Merges
+	intake.News
 	Templates
 	Segments
 	Schedules

@@ -155,6 +155,16 @@ func (c *seeded) newTemplate() string {
 	return c.made("/api/templates", `{"name":"`+uuid.NewString()+`","sms_text":"x"}`)
 }
 
+// fhirServer is one that may notify the clinic.
+func (c *seeded) fhirServer() string {
+	c.l.t.Helper()
+	s, err := c.l.db.CreateFHIRSource(c.l.t.Context(), c.tenant, store.FHIRSource{Name: uuid.NewString(), BaseURL: "https://emr.example.com/fhir", Source: "emr"})
+	if err != nil {
+		c.l.t.Fatal(err)
+	}
+	return s.ID.String()
+}
+
 // newCampaign is one that a verb can be said of.
 func (c *seeded) newCampaign(verb string) string {
 	c.l.t.Helper()

@@ -66,6 +66,7 @@ var idTable = map[place]func(c *seeded) string{
 	{"update-campaign", "body", "/workflow_id"}:     func(c *seeded) string { return c.workflow.String() },
 	{"update-campaign", "body", "/segment_id"}:      func(c *seeded) string { return c.saved("segments", 0) },
 	{"update-campaign", "body", "/target_patients"}: func(c *seeded) string { return c.patient },
+	{"receive-fhir-notification", "path", "id"}:     func(c *seeded) string { return c.fhirServer() },
 	{"list-message-logs", "query", "cursor"}:        func(c *seeded) string { return c.cursor("/api/message-logs") },
 	{"list-executions", "query", "workflow_id"}:     func(c *seeded) string { return c.workflow.String() },
 	{"list-executions", "query", "patient_id"}:      func(c *seeded) string { return c.patient },
@@ -136,6 +137,7 @@ var bodies = map[string]string{
 	"cancel-replay":              `{"reason":"wrong source"}`,
 	"receive-appointment-events": bookedEvent("e1", "A-1"),
 	"receive-appointment-fhir":   `{"resourceType":"Appointment","id":"A-9","status":"booked","start":"2026-12-01T14:30:00+09:00","participant":[{"actor":{"reference":"Patient/P-9"},"status":"accepted"}]}`,
+	"receive-fhir-notification":  `{"resourceType":"Bundle","type":"subscription-notification","entry":[{"resource":{"resourceType":"SubscriptionStatus","type":"heartbeat","eventsSinceSubscriptionStart":"0","subscription":{"reference":"Subscription/1"}}}]}`,
 	"receive-appointment-table":  "예약번호,차트번호,예약일,상태\nA-1,P-1,2026-12-01,예약완료\n",
 }
 

@@ -299,12 +299,13 @@ func TestEveryRoleMayDoWhatTheTableSaysAndNoMore(t *testing.T) {
 		"/api/campaigns/{id}/resume":                    {auth.Owner: 404, auth.Staff: 404, auth.Viewer: 403, auth.Integration: 403},
 		"/api/campaigns/{id}/cancel":                    {auth.Owner: 404, auth.Staff: 404, auth.Viewer: 403, auth.Integration: 403},
 		// Whoever is let in has said something that is not understood.
-		"/api/appointments/fhir":    {auth.Owner: 422, auth.Staff: 422, auth.Viewer: 403, auth.Integration: 422},
-		"/api/appointments/csv":     {auth.Owner: 415, auth.Staff: 415, auth.Viewer: 403, auth.Integration: 415},
-		"PATCH /api/workflows/{id}": {auth.Owner: 422, auth.Staff: 422, auth.Viewer: 403, auth.Integration: 403},
-		"POST /api/workflows":       {auth.Owner: 422, auth.Staff: 422, auth.Viewer: 403, auth.Integration: 403},
-		"/api/patients/{id}/merge":  {auth.Owner: 422, auth.Staff: 422, auth.Viewer: 403, auth.Integration: 403},
-		"/api/workflows/import":     {auth.Owner: 422, auth.Staff: 422, auth.Viewer: 403, auth.Integration: 403},
+		"/api/fhir/{id}/notifications": {auth.Owner: 404, auth.Staff: 404, auth.Viewer: 403, auth.Integration: 404},
+		"/api/appointments/fhir":       {auth.Owner: 422, auth.Staff: 422, auth.Viewer: 403, auth.Integration: 422},
+		"/api/appointments/csv":        {auth.Owner: 415, auth.Staff: 415, auth.Viewer: 403, auth.Integration: 415},
+		"PATCH /api/workflows/{id}":    {auth.Owner: 422, auth.Staff: 422, auth.Viewer: 403, auth.Integration: 403},
+		"POST /api/workflows":          {auth.Owner: 422, auth.Staff: 422, auth.Viewer: 403, auth.Integration: 403},
+		"/api/patients/{id}/merge":     {auth.Owner: 422, auth.Staff: 422, auth.Viewer: 403, auth.Integration: 403},
+		"/api/workflows/import":        {auth.Owner: 422, auth.Staff: 422, auth.Viewer: 403, auth.Integration: 403},
 	}
 	known := map[string]bool{}
 	for path, op := range operations(l.api.huma.OpenAPI()) {

@@ -67,6 +67,7 @@ var permissions = map[string][]auth.Role{
 	"merge-patient":              {auth.Owner, auth.Staff},
 	"receive-appointment-events": {auth.Owner, auth.Staff, auth.Integration},
 	"receive-appointment-fhir":   {auth.Owner, auth.Staff, auth.Integration},
+	"receive-fhir-notification":  {auth.Owner, auth.Staff, auth.Integration},
 	"receive-appointment-table":  {auth.Owner, auth.Staff, auth.Integration},
 	"list-appointments":          {auth.Owner, auth.Staff, auth.Viewer, auth.Integration},
 	"get-appointment":            {auth.Owner, auth.Staff, auth.Viewer, auth.Integration},

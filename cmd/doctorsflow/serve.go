@@ -20,6 +20,7 @@ import (
 	"github.com/doctorsflow/doctorsflow/internal/edge"
 	"github.com/doctorsflow/doctorsflow/internal/event"
 	"github.com/doctorsflow/doctorsflow/internal/failpoint"
+	"github.com/doctorsflow/doctorsflow/internal/fhir"
 	"github.com/doctorsflow/doctorsflow/internal/intake"
 	"github.com/doctorsflow/doctorsflow/internal/local"
 	"github.com/doctorsflow/doctorsflow/internal/natsauth"
@@ -149,8 +150,10 @@ func serve(ctx context.Context, f *serveFlags, log *slog.Logger, ready func(runn
 		cron.Register(mux)
 		ingest.NewLinks(db, door, log.With("role", "ingest")).Register(mux)
 		ingest.NewReports(db, reportDecoders, door, log.With("role", "ingest"), registry).Register(mux)
+		desk := &intake.Desk{Ledger: db, Again: planner.Again, Phones: phones}
+		reader := &ingest.FHIR{Ledger: db, Desk: desk, Client: fhir.New(), Every: time.Second, Logger: log.With("role", "ingest")}
+		group.Go(func() error { return reader.Run(work) })
 		if entrance.seed != "" {
-			desk := &intake.Desk{Ledger: db, Again: planner.Again, Phones: phones}
 			jobs, err := letClinicsIn(entrance, bus, db, desk, log.With("role", "ingest"), registry)
 			if err != nil {
 				stop()

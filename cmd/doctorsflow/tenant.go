@@ -24,6 +24,7 @@ type tenantCommand struct {
 	Erase    tenantEraseCommand  `cmd:"" help:"Make a clinic unreadable for good: keys, credentials and patients are destroyed, counts stay."`
 
 	NATSCreds natsCredsCommand `cmd:"" name:"nats-creds" help:"What clinic systems connect to NATS with."`
+	FHIR      fhirCommand      `cmd:"" name:"fhir" help:"FHIR servers whose subscriptions are heard, and which are asked for what was missed."`
 }
 
 type tenantListCommand struct{ dataFlags }

@@ -93,6 +93,10 @@ func (w wire) canonical() []byte {
 
 var sourceName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,63}$`)
 
+// ValidSource tells whether a source may be called so: small letters, digits,
+// dots, dashes and underscores, at most 64.
+func ValidSource(name string) bool { return sourceName.MatchString(name) }
+
 // DefaultSource is the source of events that name none.
 const DefaultSource = "clinic"
 

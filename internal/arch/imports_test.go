@@ -26,7 +26,7 @@ var layers = []layer{
 	{"contracts", true, []string{"internal/event", "internal/workflow", "internal/appointment", "internal/segment", "internal/clinic", "internal/natsauth", "docs/examples"}},
 	{"plumbing", false, []string{"internal/local", "internal/telemetry", "internal/edge"}},
 	{"doors", false, []string{"internal/stream", "internal/store", "providers"}},
-	{"adapters", false, []string{"providers/*", "internal/auth", "internal/intake", "internal/exports", "internal/leaf", "internal/storetest", "internal/streamtest", "internal/simulate"}},
+	{"adapters", false, []string{"providers/*", "internal/auth", "internal/intake", "internal/exports", "internal/fhir", "internal/leaf", "internal/storetest", "internal/streamtest", "internal/simulate"}},
 	{"roles", false, []string{"ingest", "planner", "dispatcher", "recorder", "api", "console", "assist"}},
 	{"instruments", false, []string{"internal/bench"}},
 	{"commands", false, []string{"cmd/*"}},

@@ -22,6 +22,7 @@ var Points = []Point{
 	RecorderApplying, RecorderApplied, RecorderFellBack,
 	PollerRead, PollerPublished,
 	ChangeTaken, ChangePlanning, ChangeKept,
+	NoticeKept, GapRead, ResourceRead,
 	ScheduleFired, BatchPlanning, BatchPlanned, BatchKept,
 	ReportTaken, ReportKept, ConfirmerAsked, ConfirmerPublished,
 	ResolverAsked, ResolverPublished,

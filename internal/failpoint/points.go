@@ -36,6 +36,15 @@ const (
 	// ChangeKept: it is committed, with what it changed; nobody was answered.
 	ChangeKept Point = "change.kept"
 
+	// NoticeKept: what a FHIR notification holds is kept; how far its subscription
+	// was heard is not.
+	NoticeKept Point = "notice.kept"
+	// GapRead: what was missed of a subscription is known; nothing of it is kept.
+	GapRead Point = "gap.read"
+	// ResourceRead: a resource was read and what it says is kept; it is pending
+	// still.
+	ResourceRead Point = "resource.read"
+
 	// ScheduleFired: schedules that are due are held; nothing is written.
 	ScheduleFired Point = "schedule.fired"
 	// BatchPlanning: a batch's next patients are read; nothing is written.

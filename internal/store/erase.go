@@ -189,6 +189,11 @@ UPDATE provider_accounts SET enabled = false, credentials = '', report_token = N
 WHERE  tenant_id = $1`
 )
 
+const eraseFHIRSources = `
+WITH f AS (UPDATE fhir_sources SET token = NULL, removed_at = coalesce(removed_at, (SELECT app_now())) WHERE tenant_id = $1),
+     s AS (UPDATE fhir_subscriptions SET wake_at = NULL WHERE tenant_id = $1)
+UPDATE fhir_pending SET wake_at = NULL WHERE tenant_id = $1`
+
 const selectOpenRuns = `
 SELECT DISTINCT s.execution_id FROM steps s
 WHERE  s.tenant_id = $1 AND s.state = 'planned' AND s.wake_at IS NOT NULL AND s.execution_id IS NOT NULL LIMIT $2`
@@ -225,7 +230,7 @@ func (db *DB) EraseTenant(ctx context.Context, id tenant.ID, by Hand) (out Erase
 		if err := tx.QueryRow(ctx, selectTenantKey, id).Scan(&wrapped); err != nil {
 			return notFound(err)
 		}
-		for _, sql := range []string{destroyTenantKey, revokeTenantKeys, eraseWebhooks, eraseAccounts} {
+		for _, sql := range []string{destroyTenantKey, revokeTenantKeys, eraseWebhooks, eraseAccounts, eraseFHIRSources} {
 			if _, err := tx.Exec(ctx, sql, id); err != nil {
 				return err
 			}

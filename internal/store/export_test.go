@@ -64,3 +64,6 @@ func (db *DB) FillPatients(ctx context.Context, id tenant.ID, n int, number func
 
 // FiresOf is what a schedule makes of the time that has passed.
 var FiresOf = firesOf
+
+// SettleFHIR moves a subscription's marks by news.
+func SettleFHIR(n FHIRNews, last, highest int64) (int64, int64) { return n.settle(last, highest) }

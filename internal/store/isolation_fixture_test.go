@@ -32,7 +32,12 @@ var seeds = map[string]string{
 	"audit_seals": `INSERT INTO audit_seals (tenant_id) VALUES ($1) ON CONFLICT DO NOTHING`,
 	"message_stats": `INSERT INTO message_stats (tenant_id, time_zone, day, workflow_id, channel, messages, sends, pending, sent, delivered, failed, fell_back, lateness, delivery)
 		SELECT tenant_id, 'Asia/Seoul', '2026-11-23', id, 'sms', 1, 1, 0, 1, 0, 0, 0, '{}', '{}' FROM workflows WHERE tenant_id = $1 LIMIT 1`,
-	"replays":  `INSERT INTO replays (tenant_id, id, source, since, until, reason, actor, after) SELECT id, gen_random_uuid(), '', app_now(), app_now(), 'test', 'cli:test', gen_random_uuid() FROM tenants WHERE id = $1`,
+	"replays":      `INSERT INTO replays (tenant_id, id, source, since, until, reason, actor, after) SELECT id, gen_random_uuid(), '', app_now(), app_now(), 'test', 'cli:test', gen_random_uuid() FROM tenants WHERE id = $1`,
+	"fhir_sources": `INSERT INTO fhir_sources (tenant_id, id, name, base_url, source) SELECT id, gen_random_uuid(), 'emr', 'https://emr.example', 'emr' FROM tenants WHERE id = $1`,
+	"fhir_subscriptions": `WITH f AS (INSERT INTO fhir_sources (tenant_id, id, name, base_url, source) SELECT id, gen_random_uuid(), 'his', 'https://emr.example', 'emr' FROM tenants WHERE id = $1 RETURNING tenant_id, id)
+		INSERT INTO fhir_subscriptions (tenant_id, source_id, subscription, heard_at) SELECT tenant_id, id, 'Subscription/1', app_now() FROM f`,
+	"fhir_pending": `WITH f AS (INSERT INTO fhir_sources (tenant_id, id, name, base_url, source) SELECT id, gen_random_uuid(), 'lis', 'https://emr.example', 'emr' FROM tenants WHERE id = $1 RETURNING tenant_id, id)
+		INSERT INTO fhir_pending (tenant_id, source_id, reference, wake_at) SELECT tenant_id, id, 'Appointment/1', app_now() FROM f`,
 	"segments": `INSERT INTO segments (tenant_id, id, name, filter) SELECT id, gen_random_uuid(), 'everybody', '{}' FROM tenants WHERE id = $1`,
 	"schedules": `WITH g AS (INSERT INTO segments (tenant_id, id, name, filter) SELECT id, gen_random_uuid(), 'scheduled', '{}' FROM tenants WHERE id = $1 RETURNING tenant_id, id)
 		INSERT INTO schedules (tenant_id, id, name, pattern, workflow_id, segment_id) SELECT w.tenant_id, gen_random_uuid(), 'daily', '@daily', w.id, g.id FROM g JOIN workflows w USING (tenant_id) LIMIT 1`,

@@ -167,7 +167,7 @@ func (db *DB) moveRows(ctx context.Context, id tenant.ID, set seal.KeySet, wrapp
 	for _, pass := range []struct {
 		batch func(context.Context, pgx.Tx, uuid.UUID) (moved, error)
 		count *int
-	}{{m.accounts, &r.Secrets}, {m.webhooks, &r.Secrets}, {m.patients, &r.Patients}, {m.optOuts, nil}, {m.triggers, &r.Triggers}, {m.calls, &r.Calls}} {
+	}{{m.accounts, &r.Secrets}, {m.webhooks, &r.Secrets}, {m.fhirSources, &r.Secrets}, {m.patients, &r.Patients}, {m.optOuts, nil}, {m.triggers, &r.Triggers}, {m.calls, &r.Calls}} {
 		n, err := m.all(ctx, pass.batch)
 		if pass.count != nil {
 			*pass.count += n

@@ -259,6 +259,12 @@ const rotateWebhook = `
 UPDATE webhooks SET secret = $5, previous_secret = $6
 WHERE  tenant_id = $1 AND id = $2 AND secret = $3 AND previous_secret IS NOT DISTINCT FROM $4`
 
+const selectRotatedFHIR = `SELECT id, token, NULL::bytea FROM fhir_sources WHERE tenant_id = $1 AND id > $2 ORDER BY id LIMIT $3`
+
+const rotateFHIR = `
+UPDATE fhir_sources SET token = $5
+WHERE  tenant_id = $1 AND id = $2 AND token = $3 AND $4::bytea IS NULL AND $6::bytea IS NULL`
+
 type rotatedSecrets struct {
 	ID   uuid.UUID
 	A, B []byte
@@ -270,6 +276,10 @@ func (m *mover) accounts(ctx context.Context, tx pgx.Tx, after uuid.UUID) (moved
 
 func (m *mover) webhooks(ctx context.Context, tx pgx.Tx, after uuid.UUID) (moved, error) {
 	return m.secrets(ctx, tx, after, selectRotatedWebhooks, rotateWebhook, "webhooks", "secret", "previous_secret")
+}
+
+func (m *mover) fhirSources(ctx context.Context, tx pgx.Tx, after uuid.UUID) (moved, error) {
+	return m.secrets(ctx, tx, after, selectRotatedFHIR, rotateFHIR, "fhir_sources", "token", "")
 }
 
 // secrets moves the tenant's own fields, two to a row.

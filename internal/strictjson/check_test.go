@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 
@@ -287,12 +288,18 @@ func TestDuplicatesAreFoundAmongAnyNumberOfKeys(t *testing.T) {
 func TestCheckingAllocatesNoMoreForLargerDocuments(t *testing.T) {
 	doc := []byte(list(webhook, 100))
 	for name, limits := range map[string]strictjson.Limits{"payload": payload, "folded": folded} {
-		if n := testing.AllocsPerRun(20, func() {
-			if err := strictjson.Check(doc, limits); err != nil {
-				t.Fatal(err)
-			}
-		}); n > 5 { // none, unless the pool was emptied
-			t.Errorf("%s: %v allocations", name, n)
+		// None, unless the pool was emptied: under -race it is now and then, on
+		// purpose.
+		least := math.Inf(1)
+		for range 10 {
+			least = min(least, testing.AllocsPerRun(20, func() {
+				if err := strictjson.Check(doc, limits); err != nil {
+					t.Fatal(err)
+				}
+			}))
+		}
+		if least > 5 {
+			t.Errorf("%s: %v allocations", name, least)
 		}
 	}
 }
