@@ -30,6 +30,7 @@ type Ledger interface {
 	Executions
 	Workflows
 	intake.News
+	Patients
 	Templates
 	Segments
 	Schedules
@@ -130,6 +131,7 @@ func (a *API) routes(mux *http.ServeMux) {
 	register(a, executionPlan(a.config.DB))
 	register(a, stopExecution(a.config.DB))
 	a.registerWorkflows()
+	a.registerPatients()
 	a.registerTemplates()
 	a.registerSegments()
 	a.registerSchedules()

@@ -110,12 +110,23 @@ func (s *server) send(method, target, key, body string) *httptest.ResponseRecord
 
 func (s *server) sendAs(method, target, key, contentType, body string) *httptest.ResponseRecorder {
 	s.t.Helper()
+	return s.request(method, target, key, contentType, body, "*")
+}
+
+// matching sends a change of one version.
+func (s *server) matching(method, target, key, body, tag string) *httptest.ResponseRecorder {
+	s.t.Helper()
+	return s.request(method, target, key, "application/json", body, tag)
+}
+
+func (s *server) request(method, target, key, contentType, body, tag string) *httptest.ResponseRecorder {
+	s.t.Helper()
 	r := httptest.NewRequest(method, "/", strings.NewReader(body))
 	if body != "" {
 		r.Header.Set("Content-Type", contentType)
 	}
 	if method == http.MethodPatch {
-		r.Header.Set("If-Match", "*")
+		r.Header.Set("If-Match", tag)
 	}
 	path, query, _ := strings.Cut(target, "?")
 	r.URL.Path, r.URL.RawQuery = path, query // as they come, however broken

@@ -28,6 +28,7 @@ type neverAsked interface {
 	OptOuts
 	Merges
 	intake.News
+	Patients
 	Templates
 	Segments
 	Schedules

@@ -165,6 +165,8 @@ func (c *seeded) fhirServer() string {
 	return s.ID.String()
 }
 
+func (c *seeded) newPatient() string { return c.made("/api/patients", `{"name":"김하늘"}`) }
+
 // newCampaign is one that a verb can be said of.
 func (c *seeded) newCampaign(verb string) string {
 	c.l.t.Helper()

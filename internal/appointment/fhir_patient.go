@@ -72,7 +72,7 @@ func (v *visit) patient() (out Patient) {
 	is := v.resolve(*ref)
 	out.ExternalID = v.externalID(*ref, is)
 	if is != nil {
-		out.Name, out.Phone = is.name(), mobile(is.phone())
+		out.Name, out.Phone = is.name(), Mobile(is.phone())
 	}
 	if out.ExternalID == "" && out.Phone == "" && len(v.problems) == 0 {
 		v.fault("/participant", "unknown-patient")

@@ -92,7 +92,7 @@ func ReadTable(raw []byte, opt TableOptions) (*Table, []Problem) {
 	}
 	t.Encoding = encoding
 	r := csv.NewReader(bytes.NewReader(text))
-	r.Comma, r.FieldsPerRecord, r.TrimLeadingSpace = separator(text), -1, true
+	r.Comma, r.FieldsPerRecord, r.TrimLeadingSpace = Separator(text), -1, true
 	for {
 		record, err := r.Read()
 		if errors.Is(err, io.EOF) {
@@ -127,8 +127,9 @@ func line(err error) string {
 	return ""
 }
 
-// separator is what parts the cells of the first line.
-func separator(text []byte) rune {
+// Separator is what parts the cells of the first line: a comma, a tab or a
+// semicolon.
+func Separator(text []byte) rune {
 	first, _, _ := bytes.Cut(text, []byte("\n"))
 	best := ','
 	for _, c := range "\t;" {
@@ -199,7 +200,7 @@ func (t *Table) row(record []string, line int, opt TableOptions) Row {
 		return strings.TrimSpace(record[t.at[c]])
 	}
 	r := reading{}
-	w := wire{Source: opt.Source, Patient: Patient{ExternalID: cell(colPatient), Name: cell(colName), Phone: mobile(cell(colPhone))}}
+	w := wire{Source: opt.Source, Patient: Patient{ExternalID: cell(colPatient), Name: cell(colName), Phone: Mobile(cell(colPhone))}}
 	w.Appointment.ID = cell(colNumber)
 	if s := cell(colSurgery); s != "" {
 		w.Appointment.SurgeryType = &s

@@ -29,8 +29,16 @@ var (
 	timeOnly = regexp.MustCompile(`^(\d{2})(\d{2})$`)
 )
 
-// readDay reads a date and returns what stands behind it.
+// readDay reads the date of an appointment and returns what stands behind it.
 func readDay(s string) (date, rest string, ok bool) {
+	t, rest, ok := dayOf(s)
+	if !ok || !sane(t) {
+		return "", "", false
+	}
+	return t.Format(time.DateOnly), rest, true
+}
+
+func dayOf(s string) (t time.Time, rest string, ok bool) {
 	s = strings.TrimSpace(s)
 	m, end := dayForm.FindStringSubmatch(s), 0
 	if m != nil {
@@ -38,14 +46,14 @@ func readDay(s string) (date, rest string, ok bool) {
 	} else if m = dayShort.FindStringSubmatch(s); m != nil {
 		end = len("20060102")
 	} else {
-		return "", "", false
+		return t, "", false
 	}
 	year, month, day := number(m[1]), number(m[2]), number(m[3])
-	t := time.Date(year, time.Month(month), day, 0, 0, 0, 0, time.UTC)
-	if t.Day() != day || int(t.Month()) != month || !sane(t) {
-		return "", "", false
+	t = time.Date(year, time.Month(month), day, 0, 0, 0, 0, time.UTC)
+	if t.Day() != day || int(t.Month()) != month {
+		return t, "", false
 	}
-	return t.Format(time.DateOnly), strings.TrimLeft(strings.TrimSpace(s[end:]), "T,"), true
+	return t, strings.TrimLeft(strings.TrimSpace(s[end:]), "T,"), true
 }
 
 // readClock reads a time of day; seconds are left out.
@@ -80,8 +88,15 @@ func number(s string) int {
 	return n
 }
 
-// mobile gives a number back the zero that spreadsheets take from it.
-func mobile(s string) string {
+// ReadDay reads a date as it is written in Korea, of any year that somebody who
+// lives was born in.
+func ReadDay(s string) (date string, ok bool) {
+	t, rest, ok := dayOf(s)
+	return t.Format(time.DateOnly), ok && rest == "" && t.Year() >= 1890 && t.Year() < 2200
+}
+
+// Mobile gives a number back the zero that spreadsheets take from it.
+func Mobile(s string) string {
 	if len(s) == 10 && strings.HasPrefix(s, "10") && strings.Trim(s, "0123456789") == "" {
 		return "0" + s
 	}

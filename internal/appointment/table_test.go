@@ -181,7 +181,7 @@ func TestARowsIdIsItsPlaceInTheOrder(t *testing.T) {
 func TestASpreadsheetsZeroIsGivenBack(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]string{"1012345678": "01012345678", "01012345678": "01012345678", "212345678": "212345678", "101234567a": "101234567a"} {
-		if got := mobile(in); got != want {
+		if got := Mobile(in); got != want {
 			t.Errorf("%s: %s", in, got)
 		}
 	}

@@ -98,7 +98,7 @@ var doors = map[string]struct{ why, callers string }{
 	// operators' routes show.
 	"ClockSkew":        {"two clocks", "cmd/doctorsflow.clocksAgree"},
 	"EnabledAccounts":  {"addresses and credentials, judged at the start and not shown", "cmd/doctorsflow.eachAccount"},
-	"ErasePatient":     {"an operator erases; locks in the order of the pipeline", "cmd/doctorsflow.Run"},
+	"ErasePatient":     {"an operator erases; locks in the order of the pipeline", "api.erasePatient cmd/doctorsflow.Run"},
 	"EraseTenant":      {"an operator erases", "cmd/doctorsflow.Run"},
 	"RewrapTenantKeys": {"the master key is rotated", "cmd/doctorsflow.wrapAll"},
 	"VerifyAudit":      {"an operator verifies one clinic's chain", "cmd/doctorsflow.Run"},

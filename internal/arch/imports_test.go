@@ -23,7 +23,7 @@ var layers = []layer{
 		"internal/tenant", "internal/phone", "internal/template", "internal/seal",
 		"internal/strictjson", "internal/problem", "internal/failpoint", "internal/auth/oidctest", "internal/holidays", "internal/schedule", "migrations",
 	}},
-	{"contracts", true, []string{"internal/event", "internal/workflow", "internal/appointment", "internal/segment", "internal/clinic", "internal/natsauth", "docs/examples"}},
+	{"contracts", true, []string{"internal/event", "internal/workflow", "internal/appointment", "internal/segment", "internal/roster", "internal/clinic", "internal/natsauth", "docs/examples"}},
 	{"plumbing", false, []string{"internal/local", "internal/telemetry", "internal/edge"}},
 	{"doors", false, []string{"internal/stream", "internal/store", "providers"}},
 	{"adapters", false, []string{"providers/*", "internal/auth", "internal/intake", "internal/exports", "internal/fhir", "internal/leaf", "internal/storetest", "internal/streamtest", "internal/simulate"}},

@@ -128,14 +128,14 @@ func (a *applying) webhooks(ctx context.Context) error {
 }
 
 const selectPatientRow = `
-SELECT id, data_key, name, phone, email, birth_date, coalesce(gender, '')
+SELECT id, data_key, name, phone, email, birth_date, coalesce(gender, ''), coalesce(birthday, 0)
 FROM   patients WHERE tenant_id = $1 AND external_id = $2 AND erased_at IS NULL`
 
 const upsertPatient = `
-INSERT INTO patients (tenant_id, id, external_id, data_key, name, phone, phone_index, phone_last4_index, email, birth_date, gender)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+INSERT INTO patients (tenant_id, id, external_id, data_key, name, phone, phone_index, phone_last4_index, email, birth_date, gender, birthday)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 ON CONFLICT (tenant_id, id) DO UPDATE SET name = EXCLUDED.name, phone = EXCLUDED.phone, phone_index = EXCLUDED.phone_index,
-  phone_last4_index = EXCLUDED.phone_last4_index, email = EXCLUDED.email, birth_date = EXCLUDED.birth_date, gender = EXCLUDED.gender,
+  phone_last4_index = EXCLUDED.phone_last4_index, email = EXCLUDED.email, birth_date = EXCLUDED.birth_date, gender = EXCLUDED.gender, birthday = EXCLUDED.birthday,
   updated_at = (SELECT app_now())`
 
 func (a *applying) patients(ctx context.Context) error {
@@ -149,7 +149,10 @@ func (a *applying) patients(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		want := map[string]string{"name": p.Name, "phone": number.E164(), "email": p.Email, "birth_date": p.BirthDate, "gender": p.Gender}
+		want := map[string]string{"name": p.Name, "phone": number.E164(), "email": p.Email, "birth_date": p.BirthDate, "gender": p.Gender, "birthday": "0"}
+		if day := birthday(p.BirthDate); day != nil {
+			want["birthday"] = fmt.Sprint(*day)
+		}
 		id, wrapped, key, have, err := a.havePatient(ctx, p.ExternalID)
 		if err != nil {
 			return err
@@ -181,7 +184,7 @@ func (a *applying) patients(ctx context.Context) error {
 			sealText(key, number.E164(), column(a.id, "patients", "phone", id)),
 			phoneIndex(a.key, number), blind(a.key, indexLast4, number.Last4()),
 			sealText(key, p.Email, column(a.id, "patients", "email", id)),
-			sealText(key, p.BirthDate, column(a.id, "patients", "birth_date", id)), nullText(p.Gender))
+			sealText(key, p.BirthDate, column(a.id, "patients", "birth_date", id)), nullText(p.Gender), birthday(p.BirthDate))
 		if err != nil {
 			return err
 		}
@@ -204,9 +207,10 @@ func (a *applying) optOut(ctx context.Context, number phone.Number, have, want m
 
 func (a *applying) havePatient(ctx context.Context, external string) (id uuid.UUID, wrapped []byte, key seal.Key, have map[string]string, err error) {
 	var gender string
+	var day int16
 	fields := map[string][]byte{}
 	var name, number, email, birth []byte
-	err = a.tx.QueryRow(ctx, selectPatientRow, a.id, external).Scan(&id, &wrapped, &name, &number, &email, &birth, &gender)
+	err = a.tx.QueryRow(ctx, selectPatientRow, a.id, external).Scan(&id, &wrapped, &name, &number, &email, &birth, &gender, &day)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return id, nil, key, nil, nil
 	}
@@ -217,7 +221,7 @@ func (a *applying) havePatient(ctx context.Context, external string) (id uuid.UU
 		return id, nil, key, nil, err
 	}
 	fields["name"], fields["phone"], fields["email"], fields["birth_date"] = name, number, email, birth
-	have = map[string]string{"gender": gender}
+	have = map[string]string{"gender": gender, "birthday": fmt.Sprint(day)}
 	for f, sealed := range fields {
 		if have[f], err = openText(key, sealed, column(a.id, "patients", f, id)); err != nil {
 			return id, nil, key, nil, err
